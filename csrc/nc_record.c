@@ -1,0 +1,59 @@
+/* The growable record of accepted steps. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "nc_solver.h"
+
+// grow *block to capacity items; 0 or NC_NO_MEMORY, and then *block is as it was
+static int nc_block_resize(void *block, ptrdiff_t capacity, size_t item_bytes)
+{
+    void *old, *grown;
+    size_t bytes;
+    if (__builtin_mul_overflow((size_t)capacity, item_bytes, &bytes) || bytes > PTRDIFF_MAX)
+        return NC_NO_MEMORY;
+    memcpy(&old, block, sizeof(old));  // block is any pointer's address
+    grown = realloc(old, bytes ? bytes : 1);
+    if (!grown) return NC_NO_MEMORY;
+    memcpy(block, &grown, sizeof(grown));
+    return NC_OK;
+}
+
+int nc_record_init(struct nc_record *record, size_t state_bytes, ptrdiff_t rows)
+{
+    memset(record, 0, sizeof(*record));
+    record->state_bytes = state_bytes;
+    return __builtin_mul_overflow(state_bytes, (size_t)rows, &record->slopes_bytes) ? NC_NO_MEMORY : NC_OK;
+}
+
+int nc_record_push(struct nc_record *record, double t, double h, const void *y, const void *K,
+                   int last_stage)
+{
+    const ptrdiff_t at = record->count;
+    if (at == record->capacity) {
+        ptrdiff_t capacity = at ? at : 16;
+        if (__builtin_add_overflow(capacity, capacity, &capacity)) return NC_NO_MEMORY;
+        if (nc_block_resize(&record->t, capacity, sizeof(double))) return NC_NO_MEMORY;
+        if (nc_block_resize(&record->h, capacity, sizeof(double))) return NC_NO_MEMORY;
+        if (nc_block_resize(&record->y, capacity, record->state_bytes)) return NC_NO_MEMORY;
+        if (nc_block_resize(&record->K, capacity, record->slopes_bytes)) return NC_NO_MEMORY;
+        if (nc_block_resize(&record->last_stage, capacity, 1)) return NC_NO_MEMORY;
+        record->capacity = capacity;
+    }
+    record->t[at] = t;
+    record->h[at] = h;
+    memcpy(record->y + (size_t)at * record->state_bytes, y, record->state_bytes);
+    memcpy(record->K + (size_t)at * record->slopes_bytes, K, record->slopes_bytes);
+    record->last_stage[at] = last_stage != 0;
+    record->count++;
+    return NC_OK;
+}
+
+void nc_record_free(struct nc_record *record)
+{
+    free(record->t);
+    free(record->h);
+    free(record->y);
+    free(record->K);
+    free(record->last_stage);
+    memset(record, 0, sizeof(*record));
+}

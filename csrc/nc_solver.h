@@ -1,0 +1,156 @@
+/* What the solver's C side offers: problems, their outcome, and the table of kernels.
+ *
+ * One table exists for each instruction set and each real type; all are compiled from the same loops
+ * (nc_vector.inc, nc_step.inc, nc_loop.inc). A state has n components; a component is `width` reals, 1 for
+ * a real state and 2 for a complex one: Runge-Kutta is linear in the state, so only the modulus in the norm
+ * ever sees the difference. `size` is always n * width.
+ *
+ * Nothing here sees Python, prints, or keeps global mutable state.
+ */
+#ifndef NC_SOLVER_H
+#define NC_SOLVER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum { NC_MAX_ROWS = 32 };  // most rows (stages and the last slope) of a tableau
+
+enum nc_status {
+    NC_OK = 0,
+    NC_CALLBACK,        // rhs or norm asked to stop; the reason is in its ctx
+    NC_NO_MEMORY,
+    NC_NONFINITE,       // a NaN or infinity that cannot be stepped around
+    NC_UNDERFLOW,       // |h| below 10 ulp of t
+    NC_MIN_STEP,        // |h| below control.min_step
+    NC_TOO_MANY_STEPS,  // control.max_num_steps attempts
+};
+
+enum nc_cause {  // where a non-finite number was first seen
+    NC_CAUSE_NONE = 0,
+    NC_CAUSE_FUNC,
+    NC_CAUSE_STATE,
+    NC_CAUSE_NORM,
+};
+
+// dy (n,) = f(t, y (n,)), both of the state's type; nonzero stops the solve with NC_CALLBACK
+typedef int (*nc_rhs_fn)(void *ctx, double t, const void *y, void *dy);
+// *out = a norm of scaled (n,), of the state's type; nonzero stops the solve with NC_CALLBACK
+typedef int (*nc_norm_fn)(void *ctx, const void *scaled, ptrdiff_t n, double *out);
+
+/* A Runge-Kutta method whose last row is the step itself: a[rows-1] = b, c[rows-1] = 1. The slope of that
+ * row is the next step's first, so FSAL methods and the others have one form; they differ in when it is
+ * needed: at once (fsal) or only if something follows. */
+struct nc_tableau {
+    ptrdiff_t rows;      // >= 2
+    ptrdiff_t degree;    // of the dense output in theta
+    int fsal;
+    int embedded_order;  // the lower order of the pair; 0 without an error estimate
+    const double *a;     // (rows, rows), strictly lower triangular
+    const double *c;     // (rows,)
+    const double *e;     // (rows,) b - b_hat, or NULL
+    const double *p;     // (rows, degree): weight of row i at theta is sum_k p[i, k] theta^(k+1)
+};
+
+struct nc_tolerance {  // a stride of 0 is one number for all components
+    const double *rtol, *atol;  // (n,) or (1,)
+    ptrdiff_t rtol_stride, atol_stride;
+};
+
+struct nc_control {
+    struct nc_tolerance tolerance;
+    double first_step;  // 0: Hairer's automatic choice
+    double max_step, min_step;
+    double safety, min_factor, max_factor;
+    double step_size;  // fixed steps; 0: one step an interval of t
+    int64_t max_num_steps;
+};
+
+struct nc_record {  // every accepted step; grown by nc_record_push, released by nc_record_free
+    ptrdiff_t count, capacity;
+    size_t state_bytes, slopes_bytes;
+    double *t, *h;              // (count,)
+    char *y;                    // (count, n)
+    char *K;                    // (count, rows, n)
+    unsigned char *last_stage;  // (count,) whether K[count-1, rows-1] was evaluated
+};
+
+struct nc_problem {
+    nc_rhs_fn rhs;
+    nc_norm_fn norm;  // NULL: root mean square
+    void *ctx;
+    struct nc_tableau tableau;
+    struct nc_control control;
+    ptrdiff_t n, n_norm;  // components; the leading ones that enter norms
+    int width;            // reals a component
+    const double *t;      // (m,) strictly monotone, m >= 2
+    ptrdiff_t m;
+    const void *y0;             // (n,)
+    void *out;                  // (m, n) the outputs
+    void *y_last;               // (n,) the last accepted state, also after a failure
+    struct nc_record *record;   // NULL: keep no steps
+    int64_t *output_step;       // (m,) with record: the step whose interpolant gave each output
+};
+
+struct nc_outcome {
+    int64_t nfev, naccepted, nrejected;
+    double t, h;          // where the solve stopped
+    ptrdiff_t component;  // the worst one there, or -1
+    int cause;            // enum nc_cause: whether a non-finite number was behind it
+    double cause_t;
+    ptrdiff_t cause_component;
+};
+
+// ---- nc_record.c
+int nc_record_init(struct nc_record *record, size_t state_bytes, ptrdiff_t rows);
+int nc_record_push(struct nc_record *record, double t, double h, const void *y, const void *K,
+                   int last_stage);
+void nc_record_free(struct nc_record *record);
+
+/* The kernels of one real type. `real` below is float or double, and every void pointer is to reals. */
+struct nc_kernels {
+    // out (size,) = base (size,) + h sum_i weights[i] K[i]; weights (rows,), K (rows, size); base NULL is 0.
+    // Rows of weight 0 are not read.
+    void (*stages_combine)(void *out, const void *base, const void *K, const double *weights, double h,
+                           ptrdiff_t rows, ptrdiff_t size);
+    // scaled (n,) = error (n,) / (atol + rtol max(|y|, |y_new|)); 0 where the error is 0
+    void (*error_scale)(void *scaled, const void *error, const void *y, const void *y_new,
+                        const struct nc_tolerance *tolerance, ptrdiff_t n, int width);
+    // root mean square of the moduli of scaled (n,), summed in double; 0 for n = 0
+    double (*rms)(const void *scaled, ptrdiff_t n, int width);
+    // index of the first NaN or infinity in x (size,), or -1
+    ptrdiff_t (*nonfinite_find)(const void *x, ptrdiff_t size);
+    // component of largest modulus in scaled (n,), or -1 for n = 0
+    ptrdiff_t (*worst_find)(const void *scaled, ptrdiff_t n, int width);
+    // out (size,) = the interpolant of the step (y, h, K (rows, size)) at theta
+    void (*dense_evaluate)(void *out, const void *y, const void *K, const struct nc_tableau *tableau,
+                           double theta, double h, ptrdiff_t size);
+    // y_new (size,) of one step from K[0] (the caller's); fills K[1:], its last row if fsal or with_last
+    int (*rk_step)(void *y_new, void *K, const struct nc_problem *problem, double t, const void *y, double h,
+                   int with_last, struct nc_outcome *outcome);
+    // *h = Hairer's first step, positive; f (n,) is the slope at (t[0], y)
+    int (*first_step)(double *h, const struct nc_problem *problem, const void *y, const void *f,
+                      struct nc_outcome *outcome);
+    // the whole solve: enum nc_status, details in outcome
+    int (*adaptive_loop)(const struct nc_problem *problem, struct nc_outcome *outcome);
+    int (*fixed_loop)(const struct nc_problem *problem, struct nc_outcome *outcome);
+    // ---- the controller, the same for both types (nc_control.h)
+    double (*accept_factor)(double norm, double previous_norm, const struct nc_control *control,
+                            int embedded_order);
+    double (*reject_factor)(double norm, const struct nc_control *control, int embedded_order);
+};
+
+struct nc_isa {
+    const char *name;
+    struct nc_kernels f32, f64;
+};
+
+extern const struct nc_isa nc_isa_baseline;
+extern const struct nc_isa nc_isa_avx2;    // only where NC_HAVE_X86_ISAS is defined
+extern const struct nc_isa nc_isa_avx512;  // likewise
+
+// ---- nc_isa.c
+const struct nc_isa *nc_isa_at(int index);         // compiled sets, widest first; NULL after the last
+int nc_isa_supported(const struct nc_isa *isa);    // by this machine
+const char *nc_compiler_version(void);
+
+#endif

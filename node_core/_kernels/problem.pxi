@@ -1,0 +1,121 @@
+# What one solve owns, and its callbacks: C calls them without the GIL, what they raise is kept and raised
+# after the loop.
+
+cdef class _Callback:
+    cdef object fun, norm, error
+    cdef cnp.npy_intp n
+    cdef size_t item_bytes
+    cdef cnp.dtype dtype
+    cdef int code
+
+    def __cinit__(self, fun, norm, cnp.ndarray y):
+        self.fun, self.norm, self.error, self.dtype = fun, norm, None, y.dtype
+        self.code, self.n, self.item_bytes = cnp.PyArray_TYPE(y), y.shape[0], y.itemsize
+
+    cdef cnp.ndarray own_copy(self, const void *x, cnp.npy_intp n):
+        """A fresh read-only array of x (n,), so that func can keep it and cannot write into the solver."""
+        cdef cnp.ndarray array = cnp.PyArray_SimpleNew(1, &n, self.code)
+        memcpy(cnp.PyArray_DATA(array), x, n * self.item_bytes)
+        PyArray_CLEARFLAGS(array, cnp.NPY_ARRAY_WRITEABLE)
+        return array
+
+    cdef int evaluate(self, double t, const void *y, void *dy) except -1:
+        PyErr_CheckSignals()  # Ctrl-C ends a long loop at its next evaluation
+        result = self.fun(t, self.own_copy(y, self.n))
+        if not (cnp.PyArray_CheckExact(result) and cnp.PyArray_TYPE(result) == self.code
+                and cnp.PyArray_NDIM(result) == 1 and cnp.PyArray_DIM(result, 0) == self.n
+                and cnp.PyArray_ISCARRAY_RO(result)):
+            raise TypeError(slope_mismatch(result, self.dtype, self.n))
+        memcpy(dy, cnp.PyArray_DATA(result), self.n * self.item_bytes)
+        return 0
+
+
+cdef int _rhs(void *ctx, double t, const void *y, void *dy) noexcept with gil:
+    cdef _Callback callback = <_Callback>ctx
+    try:
+        return callback.evaluate(t, y, dy)
+    except BaseException as error:
+        callback.error = error
+        return 1
+
+
+cdef int _norm(void *ctx, const void *scaled, ptrdiff_t n, double *out) noexcept with gil:
+    cdef _Callback callback = <_Callback>ctx
+    try:
+        out[0] = callback.norm(callback.own_copy(scaled, n))
+        return 0
+    except BaseException as error:
+        callback.error = error
+        return 1
+
+
+cdef class _Problem:
+    """An nc_problem, its outcome and record, and everything they point to."""
+    cdef nc.nc_problem c
+    cdef nc.nc_outcome outcome
+    cdef nc.nc_record record
+    cdef const nc.nc_kernels *kernels
+    cdef _Callback callback
+    cdef _Tableau tableau
+    cdef _Control control
+    cdef cnp.ndarray y0, t, out, y_last, output_step
+
+    def __cinit__(self, fun, y0, t, tableau, control, bint record):
+        self.y0 = _plain(y0, 1, "y0")
+        self.kernels = _kernels(self.y0)
+        if not isinstance(t, np.ndarray) or t.dtype != np.float64 or t.ndim != 1 or len(t) < 2:
+            raise TypeError(f"t must be a float64 array (m,) with m >= 2, got {_describe(t)}")
+        self.t = np.ascontiguousarray(t)
+        self.tableau, self.control = _Tableau(tableau), _Control(control, len(y0))
+        self.callback = _Callback(fun, control.norm, y0)
+        self.out = np.empty((len(t), len(y0)), y0.dtype)
+        self.y_last = y0.copy()
+        self.c.rhs, self.c.norm = <nc.nc_rhs_fn>_rhs, NULL
+        if control.norm is not None:
+            self.c.norm = <nc.nc_norm_fn>_norm
+        self.c.ctx = <void *>self.callback
+        self.c.tableau, self.c.control = self.tableau.c, self.control.c
+        self.c.n, self.c.width, self.c.m = len(y0), _width(self.y0), len(t)
+        self.c.n_norm = len(y0) if control.n_norm is None else control.n_norm
+        self.c.t = <const double *>cnp.PyArray_DATA(self.t)
+        self.c.y0, self.c.out = cnp.PyArray_DATA(self.y0), cnp.PyArray_DATA(self.out)
+        self.c.y_last = cnp.PyArray_DATA(self.y_last)
+        self.outcome.component = self.outcome.cause_component = -1
+        if record:
+            if nc.nc_record_init(&self.record, y0.nbytes, self.tableau.c.rows):
+                raise MemoryError("the record of the steps is too large")
+            self.output_step = np.zeros(len(t), np.int64)
+            self.c.record = &self.record
+            self.c.output_step = <int64_t *>cnp.PyArray_DATA(self.output_step)
+
+    def __dealloc__(self):
+        nc.nc_record_free(&self.record)
+
+    cdef int check(self, int status) except -1:
+        """Raise what a status means that is not the solver's to explain."""
+        if status == nc.NC_CALLBACK:
+            error, self.callback.error = self.callback.error, None
+            raise error
+        if status == nc.NC_NO_MEMORY:
+            raise MemoryError("no memory for the solve: the state or the record of its steps is too large")
+        return 0
+
+    cdef dict steps(self):
+        """The record as arrays: N steps of n components with `rows` slopes each."""
+        count, n = self.record.count, len(self.y0)
+        rows = self.tableau.c.rows
+        return {
+            "t": _copied(self.record.t, (count,), np.dtype(np.float64)),
+            "h": _copied(self.record.h, (count,), np.dtype(np.float64)),
+            "y": _copied(self.record.y, (count, n), self.y0.dtype),
+            "K": _copied(self.record.K, (count, rows, n), self.y0.dtype),
+            "last_stage": _copied(self.record.last_stage, (count,), np.dtype(np.bool_)),
+            "output_step": self.output_step,
+        }
+
+
+cdef cnp.ndarray _copied(const void *data, tuple shape, cnp.dtype dtype):
+    cdef cnp.ndarray array = np.empty(shape, dtype)
+    if array.nbytes:
+        memcpy(cnp.PyArray_DATA(array), data, array.nbytes)
+    return array

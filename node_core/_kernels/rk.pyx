@@ -1,0 +1,157 @@
+# cython: language_level=3, boundscheck=False, wraparound=False
+"""Runge-Kutta in C: `solve` runs a whole loop; each function after it is one kernel, for the parity tests.
+
+The parts in reading order: isa.pxi (which kernels), convert.pxi (arrays and settings to C), problem.pxi (the
+callbacks and what a solve owns).
+"""
+
+import os
+
+import numpy as np
+
+cimport numpy as cnp
+from cpython.exc cimport PyErr_CheckSignals
+from libc.stddef cimport ptrdiff_t
+from libc.stdint cimport int64_t
+from libc.string cimport memcpy
+
+from node_core._kernels cimport nc
+
+cnp.import_array()
+
+cdef extern from "numpy/arrayobject.h":
+    void PyArray_CLEARFLAGS(cnp.ndarray array, int flags)
+
+include "isa.pxi"
+include "convert.pxi"
+include "problem.pxi"
+
+
+def solve(fun, y0, t, tableau, control, bint adaptive, bint record):
+    """Run the adaptive or the fixed loop; see node_core.solvers.integrate.
+
+    Returns (y (m, n), y_last (n,), counts, failure or None, record or None), the last three as keyword
+    arguments of Stats, Failure and Record. What fun or control.norm raises comes through unchanged.
+    """
+    cdef _Problem problem = _Problem(fun, y0, t, tableau, control, record)
+    cdef int status
+    if adaptive and problem.c.tableau.e == NULL:
+        raise ValueError(f"tableau {tableau.name} has no error estimate; it takes fixed steps only")
+    with nogil:
+        if adaptive:
+            status = problem.kernels.adaptive_loop(&problem.c, &problem.outcome)
+        else:
+            status = problem.kernels.fixed_loop(&problem.c, &problem.outcome)
+    problem.check(status)
+    cdef nc.nc_outcome *outcome = &problem.outcome
+    counts = {"nfev": outcome.nfev, "naccepted": outcome.naccepted, "nrejected": outcome.nrejected}
+    if status != nc.NC_OK:
+        return problem.out, problem.y_last, counts, _failure(status, outcome), None
+    return problem.out, problem.y_last, counts, None, problem.steps() if record else None
+
+
+cdef dict _failure(int status, const nc.nc_outcome *outcome):
+    reasons = {nc.NC_NONFINITE: "non-finite", nc.NC_UNDERFLOW: "step underflow", nc.NC_MIN_STEP: "min_step",
+               nc.NC_TOO_MANY_STEPS: "too many steps"}
+    causes = {nc.NC_CAUSE_FUNC: "func", nc.NC_CAUSE_STATE: "state", nc.NC_CAUSE_NORM: "norm"}
+    return {
+        "reason": reasons[status], "t": outcome.t, "h": outcome.h, "component": outcome.component,
+        "naccepted": outcome.naccepted, "nrejected": outcome.nrejected, "cause": causes.get(outcome.cause),
+        "cause_t": outcome.cause_t, "cause_component": outcome.cause_component,
+    }
+
+
+# ---- one kernel each; the twins in node_core.solvers have the same names
+
+def weighted_sum(K, weights, double h, base=None):
+    """base + h sum_i weights[i] K[i], (n,)."""
+    cdef cnp.ndarray slopes = _plain(K, 2, "K"), out = np.empty(K.shape[1], K.dtype)
+    cdef cnp.ndarray factors = _doubles(weights, (K.shape[0],), "weights")
+    cdef const void *start = NULL
+    if K.shape[0] > nc.NC_MAX_ROWS:
+        raise ValueError(f"at most {nc.NC_MAX_ROWS} rows, got {K.shape[0]}")
+    if base is not None:
+        start = cnp.PyArray_DATA(_like(base, slopes, (K.shape[1],), "base"))
+    _kernels(slopes).stages_combine(
+        cnp.PyArray_DATA(out), start, cnp.PyArray_DATA(slopes), <const double *>cnp.PyArray_DATA(factors), h,
+        K.shape[0], K.shape[1] * _width(slopes))
+    return out
+
+
+def scale_error(error, y, y_new, control):
+    """error / (atol + rtol max(|y|, |y_new|)) of the components in the norm."""
+    cdef cnp.ndarray state = _plain(y, 1, "y")
+    cdef cnp.ndarray e = _like(error, state, y.shape, "error"), new = _like(y_new, state, y.shape, "y_new")
+    cdef _Control c = _Control(control, len(y))
+    n = len(y) if control.n_norm is None else control.n_norm
+    cdef cnp.ndarray out = np.empty(n, y.dtype)
+    _kernels(state).error_scale(
+        cnp.PyArray_DATA(out), cnp.PyArray_DATA(e), cnp.PyArray_DATA(state), cnp.PyArray_DATA(new),
+        &c.c.tolerance, n, _width(state))
+    return out
+
+
+def rms(scaled):
+    """Root mean square of the moduli of scaled (n,)."""
+    cdef cnp.ndarray x = _plain(scaled, 1, "scaled")
+    return _kernels(x).rms(cnp.PyArray_DATA(x), len(x), _width(x))
+
+
+def nonfinite_find(x):
+    """Component of the first NaN or infinity in x (n,), or -1."""
+    cdef cnp.ndarray array = _plain(x, 1, "x")
+    found = _kernels(array).nonfinite_find(cnp.PyArray_DATA(array), len(x) * _width(array))
+    return found if found < 0 else found // _width(array)
+
+
+def worst_find(scaled):
+    """Component of largest modulus in scaled (n,), or -1 for n = 0."""
+    cdef cnp.ndarray x = _plain(scaled, 1, "scaled")
+    return _kernels(x).worst_find(cnp.PyArray_DATA(x), len(x), _width(x))
+
+
+def dense_output(y, K, double h, tableau, double theta):
+    """y(t + theta h) (n,) from y (n,) and K (dense_stages, n)."""
+    cdef cnp.ndarray state = _plain(y, 1, "y"), out = np.empty_like(y)
+    cdef cnp.ndarray slopes = _like(K, state, (tableau.dense_stages, len(y)), "K")
+    cdef _Tableau c = _Tableau(tableau)
+    _kernels(state).dense_evaluate(
+        cnp.PyArray_DATA(out), cnp.PyArray_DATA(state), cnp.PyArray_DATA(slopes), &c.c, theta, h,
+        len(y) * _width(state))
+    return out
+
+
+def rk_step(fun, double t, y, f, double h, tableau, K, control):
+    """y_new (n,) of one step; fills K (dense_stages, n), the last row included for every method."""
+    cdef _Problem problem = _Problem(fun, y, np.array([t, t + h]), tableau, control, False)
+    cdef cnp.ndarray slopes = _like(K, problem.y0, (tableau.dense_stages, len(y)), "K")
+    cdef int status
+    K[0] = f
+    status = problem.kernels.rk_step(
+        problem.c.out, cnp.PyArray_DATA(slopes), &problem.c, t, problem.c.y0, h, 1, &problem.outcome)
+    problem.check(status)
+    if status != nc.NC_OK:
+        raise FloatingPointError("a stage is not finite")
+    return problem.out[0].copy()
+
+
+def first_step(fun, t, y, f, control, tableau):
+    """Hairer's first step (positive) for the times t (m,), from y (n,) with slope f (n,)."""
+    cdef _Problem problem = _Problem(fun, y, t, tableau, control, False)
+    cdef cnp.ndarray slope = _like(f, problem.y0, y.shape, "f")
+    cdef double h = 0.0
+    problem.check(problem.kernels.first_step(
+        &h, &problem.c, problem.c.y0, cnp.PyArray_DATA(slope), &problem.outcome))
+    return h
+
+
+def accept_factor(double norm, double previous_norm, control, int embedded_order):
+    """h_new / h after an accepted step."""
+    cdef _Control c = _Control(control, 0)
+    return ISA.f64.accept_factor(norm, previous_norm, &c.c, embedded_order)
+
+
+def reject_factor(double norm, control, int embedded_order):
+    """h_new / h after a rejected step."""
+    cdef _Control c = _Control(control, 0)
+    return ISA.f64.reject_factor(norm, &c.c, embedded_order)

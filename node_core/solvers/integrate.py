@@ -1,0 +1,86 @@
+"""integrate: the one seam between what solves need (odeint, the adjoint) and how they are stepped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from .._kernels import rk
+from .control import Control
+from .errors import Failure, solver_error
+from .loop import adaptive_loop, fixed_loop, same_time_slack
+from .output import Outputs
+from .solution import Record, Solution, Stats
+from .tableau import Tableau
+
+__all__ = ["integrate"]
+
+Array = np.ndarray
+
+
+def integrate(
+    fun: Callable[[float, Array], Array],
+    y0: Array,
+    t: Array,
+    tableau: Tableau,
+    control: Control,
+    *,
+    backend: str = "compiled",
+    record: bool = False,
+) -> Solution:
+    """Solve dy/dt = fun(t, y), y(t[0]) = y0, at the times t.
+
+    Parameters
+    ----------
+    fun
+        Called with a float and a read-only array (n,) of its own; returns (n,) of y0's dtype, C-contiguous.
+    y0 : (n,) C-contiguous float32, float64, complex64 or complex128; n may be 0
+    t : (m,) float64, m >= 2, strictly increasing or strictly decreasing
+    tableau, control
+        An adaptive method with control.step_size None chooses its steps; anything else takes fixed ones.
+    backend
+        "compiled" is csrc/, "python" its readable twin; both take the same steps.
+    record
+        Keep every accepted step (memory grows with their number).
+
+    Returns
+    -------
+    Solution
+        y (m, n), stats and, asked for, the record. y[0] is y0 and y[-1] the last step's end.
+
+    Raises
+    ------
+    SolverError
+        If a step cannot be taken; it holds the time reached and the last good state.
+    ValueError, TypeError
+        If y0, t, a tolerance or what fun returns has the wrong type or shape.
+    Exception
+        Whatever fun or control.norm raises, unchanged.
+    """
+    control.check_size(len(y0))
+    if backend == "compiled":
+        return _compiled(fun, y0, t, tableau, control, record)
+    if backend == "python":
+        return _python(fun, y0, t, tableau, control, record)
+    raise ValueError(f'backend must be "compiled" or "python", got {backend!r}')
+
+
+def _is_adaptive(tableau: Tableau, control: Control) -> bool:
+    return tableau.adaptive and control.step_size is None
+
+
+def _python(fun, y0, t, tableau, control, record) -> Solution:
+    adaptive, stats = _is_adaptive(tableau, control), Stats()
+    slack = 0.0 if adaptive or control.step_size is None else same_time_slack(t)
+    outputs = Outputs(y0, t, tableau, record, slack)
+    loop = adaptive_loop if adaptive else fixed_loop
+    loop(fun, y0.copy(), t, tableau, control, outputs, stats)
+    return Solution(outputs.y, stats, outputs.record())
+
+
+def _compiled(fun, y0, t, tableau, control, record) -> Solution:
+    y, y_last, counts, failure, steps = rk.solve(fun, y0, t, tableau, control, _is_adaptive(tableau, control), record)
+    if failure is not None:
+        raise solver_error(Failure(**failure), y_last)
+    return Solution(y, Stats(**counts), None if steps is None else Record(**steps))

@@ -1,0 +1,71 @@
+"""Where the loops put what they find: the outputs at the times asked for, and the record of the steps."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .interpolation import dense_output
+from .solution import Record
+from .tableau import Tableau
+
+__all__ = ["Outputs"]
+
+Array = np.ndarray
+
+
+class Outputs:
+    """Fills y (m, n) from the steps as they come; keeps the steps too if record is true.
+
+    An output closer than `slack` to the end of a step is that end.
+    """
+
+    def __init__(self, y0: Array, t: Array, tableau: Tableau, record: bool, slack: float = 0.0):
+        self.t, self.tableau, self.slack = t, tableau, slack
+        self.y = np.empty((len(t), len(y0)), y0.dtype)
+        self.y[0] = y0
+        self.output_step = np.zeros(len(t), np.int64)
+        self.steps: list[tuple[float, float, Array, Array, bool]] | None = [] if record else None
+        self._next = 1
+        self._step = 0
+
+    def inside(self, t_new: float) -> bool:
+        """Whether the next output lies strictly inside the step that ends at t_new."""
+        if self._next >= len(self.t) - 1 or self._at_end(t_new):
+            return False
+        return (self.t[self._next] < t_new) == (self.t[0] < t_new)
+
+    def step(
+        self, t: float, h: float, y: Array, K: Array, t_new: float, y_new: Array, last: bool, last_stage: bool
+    ) -> None:
+        """One accepted step from (t, y) to (t_new, y_new) with slopes K (dense_stages, n)."""
+        if self.steps is not None:
+            if not last_stage:
+                K[-1] = 0.0
+            self.steps.append((t, h, y, K.copy(), last_stage))
+        while self.inside(t_new):
+            theta = (float(self.t[self._next]) - t) / h
+            self._write(y_new if theta == 1.0 else dense_output(y, K, h, self.tableau, theta))
+        while self._next < len(self.t) and (last or self._at_end(t_new)):
+            self._write(y_new)
+        self._step += 1
+
+    def _at_end(self, t_new: float) -> bool:
+        return abs(self.t[self._next] - t_new) <= self.slack
+
+    def _write(self, y: Array) -> None:
+        self.y[self._next] = y
+        self.output_step[self._next] = self._step
+        self._next += 1
+
+    def record(self) -> Record | None:
+        if self.steps is None:
+            return None
+        t, h, y, K, last_stage = zip(*self.steps, strict=True)
+        return Record(
+            np.array(t),
+            np.array(h),
+            np.stack(y),
+            np.stack(K),
+            np.array(last_stage, np.bool_),
+            self.output_step,
+        )

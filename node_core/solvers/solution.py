@@ -1,0 +1,49 @@
+"""What a solve returns: outputs, counts, and (asked for) the record of its steps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ["Record", "Solution", "Stats"]
+
+Array = np.ndarray
+
+
+@dataclass
+class Stats:
+    """Counts of one solve; nfev_backward is filled in by a gradient."""
+
+    nfev: int = 0
+    njev: int = 0
+    nlu: int = 0
+    naccepted: int = 0
+    nrejected: int = 0
+    nfev_backward: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """Every accepted step, enough to replay each output.
+
+    Step s goes from t[s], y[s] with length h[s] and slopes K[s]; it ends in y[s + 1], the last one in the
+    solution's last output. Output i is the dense output of step output_step[i] at theta = (t_out[i] - t) / h,
+    or the step's end itself where it coincides with it (so is the last output; output 0 is y0).
+    """
+
+    t: Array  # (N,) float64
+    h: Array  # (N,) float64, signed
+    y: Array  # (N, n)
+    K: Array  # (N, dense_stages, n); the last row is 0 where it was not evaluated
+    last_stage: Array  # (N,) bool, whether K[:, -1] was evaluated; always for FSAL methods
+    output_step: Array  # (m,) int64
+
+
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """y (m, n) at the m times asked for."""
+
+    y: Array
+    stats: Stats
+    record: Record | None = None

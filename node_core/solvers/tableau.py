@@ -1,0 +1,170 @@
+"""The Butcher tableau of an explicit Runge-Kutta method, as frozen data that checks itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+__all__ = ["Tableau", "hermite_weights"]
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Tableau:
+    """One explicit Runge-Kutta method.
+
+    A step from (t, y) of length h has the slopes (rows of K)
+
+        K[i] = f(t + c[i] h, y + h sum_{j<i} a[i, j] K[j])        i = 0 .. stages-1
+
+    and ends in y_new = y + h sum_i b[i] K[i]. The slope at the new point, f(t + h, y_new), is always K's last
+    row: an FSAL method ("first same as last") has it as its last stage, the others have it as one row more,
+    which is the next step's first stage and so costs nothing. K is then (dense_stages, n), and
+
+        error            = h sum_i e[i] K[i]
+        y(t + theta h)   = y + h sum_i sum_k p[i, k] theta^(k+1) K[i]
+
+    Parameters
+    ----------
+    name, description, source
+        What `methods()` shows, and the paper with the place in it.
+    order
+        Order of the method, p.
+    a : (stages, stages), b, c : (stages,)
+    e : (dense_stages,) or None
+        b - b_hat, the difference to the embedded method (zero-padded on the new slope); None for a method of
+        fixed steps. b_hat has order `embedded_order`.
+    p : (dense_stages, degree) or None
+        The dense output, of order `dense_order`. None is the cubic Hermite interpolant, of order
+        min(order, 3).
+
+    Raises
+    ------
+    ValueError
+        If shapes disagree or the data contradicts itself (row sums of a are not c, b does not sum to 1, ...).
+    """
+
+    name: str
+    order: int
+    a: Array
+    b: Array
+    c: Array
+    e: Array | None = None
+    embedded_order: int | None = None
+    p: Array | None = None
+    dense_order: int | None = None
+    description: str = ""
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        for field in ("a", "b", "c"):
+            object.__setattr__(self, field, _frozen(getattr(self, field)))
+        self._check_shapes()
+        if self.p is None:
+            slope_at_end = np.zeros(self.dense_stages)
+            slope_at_end[-1] = 1.0
+            object.__setattr__(self, "p", hermite_weights(self.dense_b, slope_at_end))
+            object.__setattr__(self, "dense_order", min(self.order, 3))
+        object.__setattr__(self, "p", _frozen(self.p))
+        if self.e is not None:
+            object.__setattr__(self, "e", _frozen(self.e))
+        self._check_values()
+
+    @property
+    def stages(self) -> int:
+        return len(self.b)
+
+    @property
+    def adaptive(self) -> bool:
+        return self.e is not None
+
+    @cached_property
+    def fsal(self) -> bool:
+        """Whether the last stage is the slope at the new point."""
+        same_point = np.array_equal(self.a[-1, :-1], self.b[:-1]) and self.b[-1] == 0.0
+        return bool(self.stages > 1 and self.c[-1] == 1.0 and same_point)
+
+    @property
+    def dense_stages(self) -> int:
+        """Rows of K: the stages, and the slope at the new point where that is not one of them."""
+        return self.stages if self.fsal else self.stages + 1
+
+    @cached_property
+    def dense_a(self) -> Array:
+        """a with b as its last row, (dense_stages, dense_stages)."""
+        a = np.zeros((self.dense_stages, self.dense_stages))
+        a[: self.stages, : self.stages] = self.a
+        a[-1] = self.dense_b
+        return _frozen(a)
+
+    @cached_property
+    def dense_b(self) -> Array:
+        """b, zero-padded to (dense_stages,)."""
+        return _frozen(np.append(self.b, np.zeros(self.dense_stages - self.stages)))
+
+    @cached_property
+    def dense_c(self) -> Array:
+        """c with 1 as its last entry, (dense_stages,)."""
+        return _frozen(np.append(self.c[: self.dense_stages - 1], 1.0))
+
+    def _check_shapes(self) -> None:
+        if self.b.ndim != 1 or len(self.b) == 0:
+            raise ValueError(f"tableau {self.name}: b must be (stages,), got shape {self.b.shape}")
+        s = self.stages
+        if self.a.shape != (s, s) or self.c.shape != (s,):
+            raise ValueError(
+                f"tableau {self.name}: with b of shape ({s},), a must be ({s}, {s}) and c ({s},), "
+                f"got {self.a.shape} and {self.c.shape}"
+            )
+        for field, wanted in (("e", "embedded_order"), ("p", "dense_order")):
+            if (getattr(self, field) is None) != (getattr(self, wanted) is None):
+                raise ValueError(f"tableau {self.name}: {field} and {wanted} must be given together")
+        if self.e is not None and np.shape(self.e) != (self.dense_stages,):
+            raise ValueError(f"tableau {self.name}: e must be ({self.dense_stages},), got shape {np.shape(self.e)}")
+        if self.p is not None and (np.ndim(self.p) != 2 or len(self.p) != self.dense_stages):
+            raise ValueError(
+                f"tableau {self.name}: p must be ({self.dense_stages}, degree), got shape {np.shape(self.p)}"
+            )
+
+    def _check_values(self) -> None:
+        end = self.p.sum(axis=1)  # weights at theta = 1
+        checks = [
+            (not np.triu(self.a).any(), "a must be strictly lower triangular (the method is explicit)"),
+            (np.allclose(self.a.sum(axis=1), self.c, rtol=0, atol=1e-14), "the rows of a must sum to c"),
+            (abs(self.b.sum() - 1.0) <= 1e-14, "b must sum to 1"),
+            (self.e is None or abs(self.e.sum()) <= 1e-14, "e must sum to 0"),
+            (
+                np.allclose(end, self.dense_b, rtol=0, atol=1e-13),
+                "the dense output must end in b (theta = 1)",
+            ),
+        ]
+        for holds, rule in checks:
+            if not holds:
+                raise ValueError(f"tableau {self.name}: {rule}")
+
+
+def hermite_weights(b: Array, slope_at_end: Array, quartic: Array | None = None) -> Array:
+    """Dense output from the values and slopes at both ends of a step, as p (dense_stages, degree).
+
+    With b (dense_stages,) the weights of the step and slope_at_end (dense_stages,) those of f(t + h, y_new),
+    that is the cubic Hermite interpolant. Every quartic that keeps the values and slopes adds one multiple of
+    theta^2 (1 - theta)^2 to each row: `quartic` (dense_stages,).
+    """
+    slope_at_start = np.zeros_like(b)
+    slope_at_start[0] = 1.0
+    p = np.zeros((len(b), 3 if quartic is None else 4))
+    p[:, 0] = slope_at_start
+    p[:, 1] = 3.0 * b - 2.0 * slope_at_start - slope_at_end
+    p[:, 2] = -2.0 * b + slope_at_start + slope_at_end
+    if quartic is not None:
+        p[:, 1:] += np.multiply.outer(quartic, [1.0, -2.0, 1.0])
+    return p
+
+
+def _frozen(values) -> Array:
+    array = np.array(values, dtype=np.float64)
+    array.flags.writeable = False
+    return array

@@ -1,0 +1,150 @@
+"""The tableaus: order conditions, measured convergence, and refusal of data that contradicts itself."""
+
+import numpy as np
+import pytest
+
+from node_core.solvers import METHODS, Control, Tableau, integrate, methods, tableau
+from node_core.solvers.order import (
+    dense_residuals,
+    density,
+    embedded_residuals,
+    order_residuals,
+    rooted_trees,
+    step_residuals,
+    tree_order,
+)
+
+ALL = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+ADAPTIVE = pytest.mark.parametrize(
+    "method",
+    [m for m in METHODS.values() if m.adaptive],
+    ids=[m.name for m in METHODS.values() if m.adaptive],
+)
+
+
+def test_rooted_trees_are_as_many_as_the_literature_counts():
+    assert [len(rooted_trees(n)) for n in range(1, 9)] == [1, 1, 2, 4, 9, 20, 48, 115]  # HNW I, Table II.2.1
+    assert all(tree_order(tree) == n for n in range(1, 7) for tree in rooted_trees(n))
+
+
+def test_densities_of_order_four_are_those_of_butcher():
+    assert sorted(density(tree) for tree in rooted_trees(4)) == [4, 8, 12, 24]
+
+
+@ALL
+def test_every_order_condition_of_the_step_holds_to_1e_14(method):
+    residuals = step_residuals(method)
+    assert len(residuals) == sum(len(rooted_trees(n)) for n in range(1, method.order + 1))
+    assert max(map(abs, residuals.values())) <= 1e-14
+
+
+@ALL
+def test_no_method_claims_less_than_its_order(method):
+    residuals = order_residuals(method.a, method.b, method.c, method.order + 1)
+    assert max(map(abs, residuals.values())) > 1e-5
+
+
+@ADAPTIVE
+def test_every_order_condition_of_the_embedded_method_holds_to_1e_14(method):
+    assert max(map(abs, embedded_residuals(method).values())) <= 1e-14
+    b_hat = method.dense_b - method.e
+    higher = order_residuals(method.dense_a, b_hat, method.dense_c, method.embedded_order + 1)
+    assert max(map(abs, higher.values())) > 1e-5  # else the error estimate would be blind
+
+
+@ALL
+def test_every_order_condition_of_the_dense_output_holds_to_1e_14_within_the_step(method):
+    theta = np.linspace(0.0, 1.0, 101)
+    for residual in dense_residuals(method).values():
+        powers = theta[:, None] ** np.arange(1, len(residual) + 1)  # (101, degree)
+        assert np.abs(powers @ residual).max() <= 1e-14
+
+
+@ALL
+def test_the_dense_output_has_the_slopes_of_both_ends(method):
+    start, end = np.eye(method.dense_stages)[[0, -1]]
+    np.testing.assert_allclose(method.p[:, 0], start, atol=1e-13)
+    np.testing.assert_allclose(method.p @ np.arange(1, method.p.shape[1] + 1), end, atol=2e-13)
+
+
+def growth(t, y):
+    """dy/dt of exp(sin t). On most problems the next order's terms outweigh tsit5's own, which are tiny."""
+    return y * np.cos(t)
+
+
+def end_error(method, steps, span=6.0):
+    solution = integrate(growth, np.array([1.0]), np.array([0.0, span]), method, Control(step_size=span / steps))
+    assert solution.stats.naccepted == steps
+    return abs(solution.y[-1, 0] - np.exp(np.sin(span)))
+
+
+@ALL
+def test_measured_convergence_order_is_nominal_over_a_decade_of_h(method):
+    coarse = {1: 400, 2: 200, 3: 100, 4: 100, 5: 40}[method.order]
+    steps = np.geomspace(coarse, 10 * coarse, 6).astype(int)
+    errors = [end_error(method, n) for n in steps]
+    slope = -np.polyfit(np.log(steps), np.log(errors), 1)[0]
+    assert abs(slope - method.order) < 0.15
+
+
+def pendulum(t, y):
+    """dy/dt of a pendulum driven in time: non-linear and non-autonomous, so that every tree counts."""
+    return np.array([y[1], -np.sin(y[0]) + 0.5 * np.cos(2.0 * t)])
+
+
+@ALL
+def test_dense_output_converges_one_order_above_its_own_in_one_step(method):
+    y0, h = np.array([1.0, 0.3]), np.array([0.2, 0.1, 0.05, 0.02])
+    tight = Control(rtol=3e-15, atol=1e-16)
+    errors = []
+    for step in h:
+        t = np.array([0.0, 0.6 * step, step])
+        value = integrate(pendulum, y0, t, method, Control(step_size=step)).y[1]
+        errors.append(np.linalg.norm(value - integrate(pendulum, y0, t[:2], tableau("tsit5"), tight).y[-1]))
+    slope = np.polyfit(np.log(h), np.log(errors), 1)[0]
+    assert slope > method.dense_order + 1 - 0.25
+
+
+def test_fixed_and_adaptive_methods_are_listed_with_their_properties():
+    found = {m.name: (m.order, m.kind, m.stages, m.fsal) for m in methods()}
+    assert found["euler"] == (1, "fixed", 1, False)
+    assert found["rk4"] == (4, "fixed", 4, False)
+    assert found["dopri5"] == (5, "adaptive", 7, True)
+    assert found["bosh3"] == (3, "adaptive", 4, True)
+
+
+def test_rk4_is_the_classical_method_and_not_the_three_eighths_rule():
+    np.testing.assert_array_equal(tableau("rk4").c, [0.0, 0.5, 0.5, 1.0])
+
+
+def test_an_unknown_method_is_refused_with_the_nearest_names():
+    with pytest.raises(ValueError, match=r"method 'dopri' is not known; did you mean 'dopri5'"):
+        tableau("dopri")
+
+
+def test_tableau_arrays_are_read_only():
+    with pytest.raises(ValueError, match="read-only"):
+        tableau("rk4").a[1, 0] = 1.0
+
+
+GOOD = {"name": "x", "order": 2, "a": [[0, 0], [1, 0]], "b": [0.5, 0.5], "c": [0, 1]}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"c": [0, 0.5]}, "rows of a must sum to c"),
+        ({"b": [0.5, 0.6]}, "b must sum to 1"),
+        ({"a": [[0, 1], [1, 0]], "c": [1, 1]}, "strictly lower triangular"),
+        ({"e": [0.5, 0.0, 0.0], "embedded_order": 1}, "e must sum to 0"),
+        ({"e": [0.5, -0.5], "embedded_order": 1}, r"e must be \(3,\), got shape \(2,\)"),
+        ({"e": [0.5, -0.5, 0.0]}, "e and embedded_order must be given together"),
+        ({"p": np.zeros((3, 2)), "dense_order": 2}, r"must end in b \(theta = 1\)"),
+        ({"p": np.zeros((2, 2)), "dense_order": 2}, r"p must be \(3, degree\), got shape \(2, 2\)"),
+        ({"a": [[0]]}, r"a must be \(2, 2\)"),
+        ({"b": []}, r"b must be \(stages,\)"),
+    ],
+)
+def test_a_tableau_that_contradicts_itself_is_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        Tableau(**{**GOOD, **change})
