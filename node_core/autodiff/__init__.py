@@ -1,0 +1,25 @@
+"""Automatic differentiation of plain NumPy code. Imports nothing but NumPy.
+
+Reading order: node (a traced value), primitive (value and rules), table (all primitives), functions (NumPy
+in terms of them), reverse and forward (the two modes), transforms (what users call).
+"""
+
+from . import functions, methods, tree  # noqa: F401 - entering NumPy's functions and the Node's methods
+from .check import check_grads
+from .custom import custom_vjp
+from .forward import jvp
+from .reverse import vjp
+from .transforms import grad, hessian, jacobian, stop_gradient, value_and_grad
+
+__all__ = [
+    "check_grads",
+    "custom_vjp",
+    "grad",
+    "hessian",
+    "jacobian",
+    "jvp",
+    "stop_gradient",
+    "tree",
+    "value_and_grad",
+    "vjp",
+]

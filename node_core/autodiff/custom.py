@@ -1,0 +1,94 @@
+"""A derivative rule given by the user: for functions that leave NumPy, or whose own rule is better."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from . import tree
+from .node import Node, apply
+from .primitive import Primitive, match
+
+__all__ = ["custom_vjp"]
+
+
+class custom_vjp:
+    """Give a function its own reverse rule.
+
+    >>> import numpy as np
+    >>> @custom_vjp
+    ... def cube(x):
+    ...     return x**3
+    >>> cube.defvjp(lambda x: (x**3, x), lambda x, g: (3 * x**2 * g,))
+
+    ``forward(*args) -> (out, residuals)`` and ``backward(residuals, cotangent) -> tuple`` with one cotangent
+    (or None for zero) for each argument, nested like it. Both run on plain arrays, or on traced values when
+    derivatives of a higher order are asked; write them in NumPy and those follow. Forward mode raises
+    TypeError: a reverse rule does not give it.
+    """
+
+    def __init__(self, fun: Callable) -> None:
+        self.fun = fun
+        self.forward: Callable | None = None
+        self.backward: Callable | None = None
+        functools.update_wrapper(self, fun)
+
+    def defvjp(self, forward: Callable, backward: Callable) -> None:
+        """Set the rule; see the class."""
+        self.forward, self.backward = forward, backward
+
+    def __call__(self, *args: Any) -> Any:
+        leaves, treedef = tree.flatten(args)
+        if not any(type(leaf) is Node for leaf in leaves):
+            return self.fun(*args)
+        rule = _CustomPrimitive(self, treedef)
+        return rule.unravel(apply(rule, tuple(leaves), {}))
+
+
+class _CustomPrimitive(Primitive):
+    """One call of a custom_vjp function: leaves in, one flat vector out."""
+
+    def __init__(self, owner: custom_vjp, treedef: tree.TreeDef) -> None:
+        name = getattr(owner, "__name__", "function")
+        super().__init__(f"custom_vjp {name}", self._evaluate, vjps=())
+        self.owner, self.treedef = owner, treedef
+        self.unravel: Callable = lambda flat: flat
+
+    def _flat(self, out: Any) -> Any:
+        flat, self.unravel = tree.ravel(out)
+        return flat
+
+    def _evaluate(self, *leaves: Any) -> Any:
+        return self._flat(self.owner.fun(*tree.unflatten(self.treedef, leaves)))
+
+    def forward(self, operands: Sequence, params: dict) -> tuple[Any, Any]:
+        if self.owner.forward is None:
+            raise TypeError(f"{self.name}: give its rule with .defvjp(forward, backward) before differentiating")
+        both = self.owner.forward(*tree.unflatten(self.treedef, operands))
+        if not isinstance(both, tuple) or len(both) != 2:
+            raise TypeError(f"{self.name}: forward must return (out, residuals), got {type(both).__name__}")
+        out, residuals = both
+        return self._flat(out), (residuals, operands)
+
+    def pullback(self, g: Any, saved: Any, wanted: Sequence[bool]) -> list:
+        residuals, operands = saved
+        grads = self.owner.backward(residuals, self.unravel(g))  # type: ignore[misc]
+        n_args = len(self.treedef.children)
+        if not isinstance(grads, tuple) or len(grads) != n_args:
+            raise TypeError(f"{self.name}: backward must return a tuple of {n_args} cotangents, got {grads!r}")
+        found: list = []
+        for child, cotangent in zip(self.treedef.children, grads, strict=True):
+            count = _leaves(child)
+            found += [None] * count if cotangent is None else tree._leaves_like(child, cotangent)
+        return [
+            None if g is None or not want else match(g, x) for g, x, want in zip(found, operands, wanted, strict=True)
+        ]
+
+    def pushforward(self, tangents: Sequence, out: Any, operands: Sequence, params: dict) -> Any:
+        raise TypeError(f"{self.name} has a reverse rule only; forward mode (jvp) cannot differentiate it")
+
+
+def _leaves(treedef: tree.TreeDef) -> int:
+    """How many leaves a structure has."""
+    return 1 if treedef.kind is tree.LEAF else sum(_leaves(child) for child in treedef.children)

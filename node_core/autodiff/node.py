@@ -1,0 +1,281 @@
+"""A traced value (Node), the trace it belongs to, and `apply`: the one door every operation goes through.
+
+A Node stands for a NumPy array in the user's code. NumPy hands operations on it to us through its own
+protocols (NEP 13 and NEP 18), so that ``np.tanh(y @ W + b)`` needs no wrapper module. What happens with an
+operation is decided by the Node's trace: reverse mode records it on a tape, forward mode pushes a tangent
+along, `nc.trace` writes it into a graph.
+
+Traces nest. Each has a number larger than those started before it; an operation belongs to its operands'
+latest trace, which unwraps its own Nodes and applies the same operation one level down. This is what keeps
+d/dx and d/dy apart in ``grad(lambda x: x * grad(lambda y: x + y)(1.0))(1.0)``, where a single level would
+answer 2 ("perturbation confusion", Siskind and Pearlmutter 2005).
+"""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from . import tree
+
+__all__ = ["Node", "Trace", "apply", "concrete", "lift", "run"]
+
+_levels = itertools.count(1)
+
+# NumPy function or ufunc -> our function of the same signature; filled by `functions/`.
+FUNCTIONS: dict[Any, Callable] = {}
+
+
+class Trace:
+    """What the three kinds of trace share; `level` orders them, later ones being the inner ones."""
+
+    def __init__(self) -> None:
+        self.level = next(_levels)
+        self.open = True
+
+    def process(self, primitive: Any, operands: tuple, params: dict) -> Any:
+        """Carry out `primitive`, of whose operands at least one is a Node of this trace."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """No operation may join after this: a Node that escaped from its function is an error."""
+        self.open = False
+
+    def truth(self, node: Node) -> bool:
+        """``bool(node)``; the value is known in eager mode, a graph trace refuses."""
+        return bool(node.value)
+
+    def unwrap(self, operands: tuple) -> list:
+        """The operands one level down: this trace's Nodes replaced by their values."""
+        return [x.value if type(x) is Node and x.owner is self else x for x in operands]
+
+
+def apply(primitive: Any, operands: tuple, params: dict) -> Any:
+    """Carry out a primitive in the latest trace among the operands, or in plain NumPy if there is none."""
+    trace = None
+    for x in operands:
+        if type(x) is Node and (trace is None or x.owner.level > trace.level):
+            trace = x.owner
+    if trace is None:
+        return primitive.evaluate(*operands, **params)
+    if not trace.open:
+        raise TypeError(
+            f"{primitive.name}: a traced value was used after its function had returned. It was kept in a "
+            "global, an attribute or a list; return it instead, or keep nc.stop_gradient(value)"
+        )
+    return trace.process(primitive, operands, params)
+
+
+def run(trace: Trace, fun: Callable, args: tuple) -> Any:
+    """``fun(*args)`` with Nodes of `trace` among args, which is closed afterwards.
+
+    What comes back as ``np.array([y[1], -y[0]])``, an object array of Nodes, is stacked while that can
+    still be recorded. NumPy turns our refusal of ``out[i] = y[i]`` into a ValueError about sequences; the
+    refusal itself is what the user should read.
+    """
+    try:
+        return tree.map(lambda x: lift(x) if isinstance(x, np.ndarray) else x, fun(*args))
+    except ValueError as error:
+        if isinstance(error.__cause__, TypeError) and "traced value" in str(error.__cause__):
+            raise TypeError(str(error.__cause__)) from error
+        raise
+    finally:
+        trace.close()
+
+
+def concrete(x: Any) -> Any:
+    """The plain array or scalar at the bottom of a Node."""
+    while type(x) is Node:
+        x = x.value
+    return x
+
+
+def lift(x: Any) -> Any:
+    """An operand as `apply` wants it: Nodes, arrays and scalars as they are, lists made into arrays.
+
+    An object array comes from ``np.array([y[1], -y[0]])``, which NumPy does not let us intercept: its 0-d
+    Nodes are stacked into one Node.
+    """
+    if type(x) is Node or isinstance(x, (float, int, complex, np.generic)):
+        return x
+    if isinstance(x, np.ndarray):
+        return _stack_objects(x) if x.dtype == object else x
+    if isinstance(x, (list, tuple)):
+        if any(type(leaf) is Node or isinstance(leaf, (list, tuple)) for leaf in x):
+            return np.stack([lift(item) for item in x]) if x else np.asarray(x)
+        return np.asarray(x)
+    return x
+
+
+def _stack_objects(x: np.ndarray) -> Any:
+    if not any(type(item) is Node for item in x.flat):
+        return x
+    for item in x.flat:
+        if np.shape(item) != ():
+            raise TypeError(
+                f"an object array holds a traced value of shape {np.shape(item)}; "
+                "use np.stack or np.concatenate to join arrays"
+            )
+    return np.reshape(np.stack(list(x.flat)), x.shape)
+
+
+_CUTS = (
+    "would cut its gradient silently. Instead of np.asarray(y), np.array([...]) of arrays or a plain array's "
+    "W.dot(y), write y itself, np.stack([...]), W @ y; instead of out[i] = y[i] build the result with "
+    "np.stack or np.concatenate; for a constant take nc.stop_gradient(y)"
+)
+
+
+class Node:
+    """A value under a trace; behaves as the NumPy array it stands for.
+
+    value: the array or scalar one level down (itself a Node when traces nest).
+    owner: the trace it belongs to.
+    slot:  what that trace keeps of it: its place on the tape, its tangent, or its number in the graph.
+    """
+
+    __slots__ = ("__weakref__", "owner", "slot", "value")
+    __array_priority__ = 1000.0
+
+    def __init__(self, value: Any, trace: Trace, slot: Any) -> None:
+        self.value = value
+        self.owner = trace
+        self.slot = slot
+
+    # --- NumPy's protocols ---
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        if method == "__call__" and not kwargs:
+            function = FUNCTIONS.get(ufunc)
+            if function is None:
+                raise TypeError(_unknown(f"np.{ufunc.__name__}"))
+            return function(*[lift(x) for x in inputs])
+        if kwargs.get("out") is not None:
+            raise TypeError(
+                f"np.{ufunc.__name__}: the result would be written into a plain array, which {_CUTS}. "
+                "a += y on a plain array a is such a case: write a = a + y"
+            )
+        reduction = _REDUCTIONS.get((method, ufunc.__name__))
+        if reduction is not None:
+            return getattr(np, reduction)(*inputs, **{"axis": 0, **kwargs})
+        if method != "__call__":
+            raise TypeError(_unknown(f"np.{ufunc.__name__}.{method}"))
+        raise TypeError(f"np.{ufunc.__name__}: {', '.join(kwargs)} is not supported on a traced value")
+
+    def __array_function__(self, function: Any, types: Any, args: tuple, kwargs: dict) -> Any:
+        ours = FUNCTIONS.get(function)
+        if ours is None:
+            module = function.__module__.replace("numpy", "np", 1)
+            raise TypeError(_unknown(f"{module}.{function.__name__}"))
+        code = ours.__code__
+        if kwargs and not code.co_flags & inspect.CO_VARKEYWORDS:
+            names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+            for name in [name for name in kwargs if name not in names]:
+                if kwargs.pop(name) is not None:
+                    raise TypeError(f"np.{function.__name__}: the argument {name}= is not supported on a traced value")
+        return ours(*args, **kwargs)
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+        if self.shape == () and dtype in (None, object):
+            box = np.empty((), dtype=object)
+            box[()] = self
+            return box
+        raise TypeError(f"turning a traced value of shape {self.shape} into a plain array {_CUTS}")
+
+    # --- what a plain array also tells of itself ---
+
+    @property
+    def shape(self) -> tuple:
+        return np.shape(concrete(self))
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        return int(np.size(concrete(self)))
+
+    @property
+    def dtype(self) -> np.dtype:
+        value = concrete(self)
+        return value.dtype if isinstance(value, (np.ndarray, np.generic)) else np.asarray(value).dtype
+
+    def __len__(self) -> int:
+        if self.shape == ():
+            raise TypeError("len() of a 0-d value")
+        return self.shape[0]
+
+    def __iter__(self) -> Any:
+        return (self[i] for i in range(len(self)))
+
+    def __repr__(self) -> str:
+        return f"Node({concrete(self)!r}, {type(self.owner).__name__} {self.owner.level})"
+
+    def __format__(self, spec: str) -> str:
+        return format(concrete(self), spec)
+
+    # --- conversions that would leave the graph ---
+
+    def __bool__(self) -> bool:
+        return self.owner.truth(self)
+
+    def __float__(self) -> float:
+        raise TypeError(
+            _leaves(
+                "float(y), math.sin(y) or out[i] = y[i] into a plain array",
+                "y itself, np.sin(y), and np.stack([...]) for the whole of out",
+            )
+        )
+
+    def __int__(self) -> int:
+        raise TypeError(_leaves("int(y)", "np.floor(y), or an index that does not depend on the input"))
+
+    def __complex__(self) -> complex:
+        raise TypeError(_leaves("complex(y)", "y itself, or y + 0j"))
+
+    def __index__(self) -> int:
+        raise TypeError(_leaves("using y as an index", "np.take, or an index that is a plain int"))
+
+    def item(self, *args: Any) -> Any:
+        """Not available: the number would have no gradient."""
+        raise TypeError(_leaves("y.item()", "y itself or y[i]"))
+
+    def tolist(self) -> Any:
+        """Not available: the numbers would have no gradient."""
+        raise TypeError(_leaves("y.tolist()", "list(y)"))
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        raise TypeError(
+            "y[i] = ... on a traced value: values are never changed in place. Build the result with "
+            "np.stack, np.concatenate or np.where"
+        )
+
+    __hash__ = object.__hash__
+
+
+_REDUCTIONS = {
+    ("reduce", "add"): "sum",
+    ("reduce", "multiply"): "prod",
+    ("reduce", "maximum"): "max",
+    ("reduce", "minimum"): "min",
+    ("accumulate", "add"): "cumsum",
+}
+
+
+def _leaves(what: str, instead: str) -> str:
+    return (
+        f"{what} on a traced value gives a plain number and would cut its gradient silently. Write {instead}; "
+        "for a constant take nc.stop_gradient(y)"
+    )
+
+
+def _unknown(name: str) -> str:
+    return (
+        f"{name} has no derivative rule here. Write it with functions that have one, or give it a rule: put "
+        "@nc.custom_vjp on a function that calls it on plain arrays and add .defvjp(forward, backward)"
+    )

@@ -1,0 +1,105 @@
+"""Reverse mode: record the operations on a tape, then go over the tape backward once (Wengert 1964).
+
+The tape is a plain list, so a graph of 100,000 nodes needs no recursion. Going backward, the cotangent of
+a value is complete when its entry is reached, because whatever used it was recorded after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from . import tree
+from .node import Node, Trace, apply, run
+from .primitive import is_traced, match
+
+__all__ = ["ReverseTrace", "vjp"]
+
+
+class ReverseTrace(Trace):
+    """Records every differentiable operation as ``(primitive, saved, parents)``.
+
+    parents[i] is the tape place of operand i, -1 where it is a constant. A leaf is None.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tape: list[tuple | None] = []
+
+    def leaf(self, value: Any) -> Node:
+        """A new variable of this trace."""
+        self.tape.append(None)
+        return Node(value, self, len(self.tape) - 1)
+
+    def process(self, primitive: Any, operands: tuple, params: dict) -> Any:
+        values = self.unwrap(operands)
+        if not primitive.differentiable:
+            return apply(primitive, tuple(values), params)
+        out, saved = primitive.forward(tuple(values), params)
+        parents = [x.slot if type(x) is Node and x.owner is self else -1 for x in operands]
+        self.tape.append((primitive, saved, parents))
+        return Node(out, self, len(self.tape) - 1)
+
+    def pull(self, cotangents: dict[int, Any]) -> dict[int, Any]:
+        """Carry cotangents, by tape place, back to the leaves; returns those of the leaves, by place."""
+        pending: list[Any] = [None] * (max(cotangents) + 1)
+        for place, g in cotangents.items():
+            pending[place] = g
+        leaves = {}
+        for place in range(len(pending) - 1, -1, -1):
+            g, pending[place] = pending[place], None  # dropped as soon as used: memory
+            if g is None:
+                continue
+            entry = self.tape[place]
+            if entry is None:
+                leaves[place] = g
+                continue
+            primitive, saved, parents = entry
+            found = primitive.pullback(g, saved, [parent >= 0 for parent in parents])
+            for parent, term in zip(parents, found, strict=True):
+                if parent >= 0 and term is not None:
+                    before = pending[parent]
+                    pending[parent] = term if before is None else before + term
+        return leaves
+
+
+def vjp(fun: Callable, *primals: Any) -> tuple[Any, Callable]:
+    """``fun(*primals)`` and its pullback, the transposed Jacobian as a function.
+
+    Returns ``(out, pullback)``; ``pullback(cotangent) -> tuple`` takes a cotangent nested and shaped like
+    out and gives one nested like each primal: zeros where out does not depend on it, None at leaves that
+    are not floating (ints, strings: they are constants). It may be called more than once.
+
+    >>> out, pullback = vjp(np.sin, 0.0)
+    >>> float(pullback(1.0)[0])
+    1.0
+    """
+    trace = ReverseTrace()
+    leaves, treedef = tree.flatten(primals)
+    boxed = [trace.leaf(leaf) if tree.is_floating(leaf) else leaf for leaf in leaves]
+    out_leaves, out_def = tree.flatten(run(trace, fun, tree.unflatten(treedef, boxed)))
+    places = [x.slot if is_traced(x) and x.owner is trace else None for x in out_leaves]
+    values = [x.value if place is not None else x for x, place in zip(out_leaves, places, strict=True)]
+
+    def pullback(cotangent: Any) -> tuple:
+        given = tree._leaves_like(out_def, cotangent)
+        seeds: dict[int, Any] = {}
+        for place, value, g in zip(places, values, given, strict=True):
+            if np.shape(g) != np.shape(value):
+                raise ValueError(
+                    f"pullback: the cotangent must be shaped like the output, {np.shape(value)}, got {np.shape(g)}"
+                )
+            if place is not None:
+                g = match(g, value)
+                seeds[place] = g if place not in seeds else seeds[place] + g
+        found = trace.pull(seeds) if seeds else {}
+        grads = [found.get(box.slot, None) if is_traced(box) and box.owner is trace else None for box in boxed]
+        grads = [
+            np.zeros_like(leaf) if g is None and tree.is_floating(leaf) else g
+            for g, leaf in zip(grads, leaves, strict=True)
+        ]
+        return tree.unflatten(treedef, grads)
+
+    return tree.unflatten(out_def, values), pullback

@@ -1,0 +1,185 @@
+"""What users call: grad, value_and_grad, jacobian, hessian, stop_gradient; all built on vjp and jvp."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from . import tree
+from .forward import ForwardTrace, jvp
+from .node import Node, concrete
+from .reverse import ReverseTrace, vjp
+from .table import STOP
+
+__all__ = ["grad", "hessian", "jacobian", "stop_gradient", "value_and_grad"]
+
+Argnums = int | tuple[int, ...]
+
+
+def _selected(name: str, args: tuple, argnums: Argnums) -> tuple[int, ...]:
+    """The positions to differentiate, checked against the arguments that came."""
+    positions = argnums if isinstance(argnums, tuple) else (argnums,)
+    for i in positions:
+        if not -len(args) <= i < len(args):
+            raise ValueError(f"{name}: argnums={argnums} but the function was called with {len(args)} arguments")
+        leaves = tree.flatten(args[i])[0]
+        if not any(tree.is_floating(leaf) for leaf in leaves):
+            kinds = sorted({type(leaf).__name__ for leaf in leaves}) or ["nothing"]
+            raise TypeError(
+                f"{name}: argument {i} holds no floating number to differentiate by, only {', '.join(kinds)}; "
+                "pass a float or a floating array (1.0 instead of 1)"
+            )
+    return tuple(i % len(args) for i in positions)
+
+
+def _partial(fun: Callable, args: tuple, positions: tuple[int, ...], kwargs: dict) -> Callable:
+    """`fun` as a function of the selected arguments alone."""
+
+    def of_selected(*chosen: Any) -> Any:
+        full = list(args)
+        for i, value in zip(positions, chosen, strict=True):
+            full[i] = value
+        return fun(*full, **kwargs)
+
+    return of_selected
+
+
+def value_and_grad(fun: Callable, argnums: Argnums = 0, has_aux: bool = False) -> Callable:
+    """A function that gives ``(fun(...), gradient)``; fun must return one real number.
+
+    argnums: which argument (an int) or arguments (a tuple: then the gradient is a tuple). has_aux: fun
+    returns ``(value, aux)`` and the result is ``((value, aux), gradient)``. The gradient is nested like the
+    argument; of a complex z = x + iy it is dL/dx + i dL/dy; of leaves that are not floating it is None.
+    Raises TypeError if fun's value is not a real scalar or if an argument holds no floating number.
+    """
+
+    @functools.wraps(fun)
+    def value_and_gradient(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
+        positions = _selected("grad", args, argnums)
+        aux = None
+
+        def scalar(*chosen: Any) -> Any:
+            nonlocal aux
+            out = _partial(fun, args, positions, kwargs)(*chosen)
+            if has_aux:
+                out, aux = out
+            return out
+
+        value, pullback = vjp(scalar, *(args[i] for i in positions))
+        if isinstance(value, (dict, list, tuple)) or np.shape(value) != ():
+            got = f"shape {np.shape(value)}" if hasattr(value, "shape") else type(value).__name__
+            raise TypeError(f"grad: the function must return one number, got {got}; sum it, or use nc.jacobian")
+        if not tree.is_floating(value) or np.iscomplexobj(value):
+            raise TypeError(
+                f"grad: the function must return a real floating number, got {np.asarray(concrete(value)).dtype}"
+            )
+        grads = pullback(np.ones_like(value)[()])
+        gradient = grads if isinstance(argnums, tuple) else grads[0]
+        return ((value, stop_gradient(aux)), gradient) if has_aux else (value, gradient)
+
+    return value_and_gradient
+
+
+def grad(fun: Callable, argnums: Argnums = 0) -> Callable:
+    """The gradient of a real-valued function, as a function; see `value_and_grad`.
+
+    >>> float(grad(lambda x: x**3)(2.0))
+    12.0
+    """
+    both = value_and_grad(fun, argnums)
+
+    @functools.wraps(fun)
+    def gradient(*args: Any, **kwargs: Any) -> Any:
+        return both(*args, **kwargs)[1]
+
+    return gradient
+
+
+def jacobian(fun: Callable, argnums: Argnums = 0) -> Callable:
+    """The Jacobian, shaped ``out.shape + argument.shape`` for each output and argument leaf.
+
+    Nested like the output and, inside, like the argument. Runs column by column in forward mode or row by
+    row in reverse mode, whichever needs fewer passes. Of a real function of a complex z it gives dL/dx + i
+    dL/dy, as `grad` does.
+    """
+
+    @functools.wraps(fun)
+    def jac(*args: Any, **kwargs: Any) -> Any:
+        positions = _selected("jacobian", args, argnums)
+        single = not isinstance(argnums, tuple)
+        inner = _partial(fun, args, positions, kwargs)
+        primals = tuple(args[i] for i in positions)
+        out, pullback = vjp(inner, *primals)
+        out_leaves, out_def = tree.flatten(out)
+        in_leaves, in_def = tree.flatten(primals)
+        n_out, n_in = (sum(int(np.size(concrete(x))) for x in xs) for xs in (out_leaves, in_leaves))
+        plain = not any(np.iscomplexobj(x) or not tree.is_floating(x) for x in in_leaves + out_leaves)
+        if plain and n_in < n_out:
+            blocks = _by_columns(inner, in_leaves, in_def, len(out_leaves))
+        else:
+            blocks = _by_rows(pullback, out_leaves, out_def, in_leaves)
+        nested = [tree.unflatten(in_def, row) for row in blocks]
+        return tree.unflatten(out_def, [row[0] if single else row for row in nested])
+
+    return jac
+
+
+def _units(leaves: list, k: int) -> Any:
+    """For every entry of leaf k the list of leaves that is 1 there and 0 elsewhere."""
+    for i in range(int(np.size(concrete(leaves[k])))):
+        units = [np.zeros(np.shape(x), np.asarray(concrete(x)).dtype) for x in leaves]
+        units[k].reshape(-1)[i] = 1
+        yield [u[()] for u in units]
+
+
+def _by_rows(pullback: Callable, out_leaves: list, out_def: Any, in_leaves: list) -> list[list]:
+    """blocks[output leaf][input leaf], one pullback for every output entry."""
+    blocks = []
+    for k, out in enumerate(out_leaves):
+        rows = [tree.flatten(pullback(tree.unflatten(out_def, unit)))[0] for unit in _units(out_leaves, k)]
+        blocks.append([
+            None if not tree.is_floating(x) else
+            _assemble([row[j] for row in rows], np.shape(out) + np.shape(x), x)
+            for j, x in enumerate(in_leaves)
+        ])  # fmt: skip
+    return blocks
+
+
+def _by_columns(fun: Callable, in_leaves: list, in_def: Any, n_out: int) -> list[list]:
+    """blocks[output leaf][input leaf], one jvp for every input entry."""
+    primals = tree.unflatten(in_def, in_leaves)
+    blocks: list[list] = [[] for _ in range(n_out)]
+    for j, x in enumerate(in_leaves):
+        columns = [tree.flatten(jvp(fun, primals, tree.unflatten(in_def, unit))[1])[0] for unit in _units(in_leaves, j)]
+        for k in range(n_out):
+            stacked = np.stack([column[k] for column in columns], axis=-1)
+            blocks[k].append(np.reshape(stacked, np.shape(columns[0][k]) + np.shape(x)))
+    return blocks
+
+
+def _assemble(rows: list, shape: tuple, like: Any) -> Any:
+    return np.reshape(np.stack(rows), shape) if rows else np.zeros(shape, np.asarray(concrete(like)).dtype)
+
+
+def hessian(fun: Callable, argnums: Argnums = 0) -> Callable:
+    """The second derivatives of a real-valued function, shaped ``argument.shape + argument.shape``.
+
+    >>> hessian(lambda x: np.sum(x**3))(np.array([1.0, 2.0]))
+    array([[ 6.,  0.],
+           [ 0., 12.]])
+    """
+    return jacobian(grad(fun, argnums), argnums)
+
+
+def stop_gradient(x: Any) -> Any:
+    """x as a constant: a plain array in eager mode, at every level of nesting; a node under `nc.trace`."""
+    return tree.map(_stop, x)
+
+
+def _stop(leaf: Any) -> Any:
+    while type(leaf) is Node and isinstance(leaf.owner, (ReverseTrace, ForwardTrace)):
+        leaf = leaf.value
+    return STOP(leaf) if type(leaf) is Node else leaf

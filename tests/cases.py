@@ -1,0 +1,318 @@
+"""Sample calls of every NumPy function that has a derivative, shared by the tests that go over the table.
+
+CASES[function] is a list of ``(call, domain, *shapes)``: `call` takes one array a shape, drawn from `domain`:
+"real" N(0, 1), "positive" (0.5, 2), "unit" (-0.9, 0.9), "above" (1.5, 3); "complex" also tries complex128.
+"""
+
+# ruff: noqa: E501, RUF005 - a table reads along its rows
+
+import numpy as np
+
+INDEX = np.array([[0, 2], [1, 0]])
+
+
+def spd(a):
+    """A positive definite matrix from any square one."""
+    return a @ np.conj(np.swapaxes(a, -1, -2)) + 3 * np.eye(a.shape[-1])
+
+
+def regular(a):
+    """An invertible matrix from any square one."""
+    return a + 3 * np.eye(a.shape[-1])
+
+
+def unary(function, domain="real", *more):
+    return [(function, domain, (2, 3)), (function, domain, ()), (function, domain, (0,)), *more]
+
+
+def binary(function, domain="real"):
+    return [
+        (function, domain, (2, 3), (2, 3)),
+        (function, domain, (2, 3), (3,)),
+        (function, domain, (2, 1), (1, 3)),
+        (function, domain, (), (2,)),
+        (lambda x: function(x, 1.25), domain, (3,)),
+        (lambda x: function(1.25, x), domain, (3,)),
+    ]
+
+
+def reduction(function, domain="real"):
+    return [
+        (function, domain, (2, 3)),
+        (lambda x: function(x, axis=1), domain, (2, 3)),
+        (lambda x: function(x, axis=-2, keepdims=True), domain, (2, 3, 2)),
+        (lambda x: function(x, axis=(0, 2)), domain, (2, 3, 2)),
+    ]
+
+
+CASES = {
+    np.add: binary(np.add, "complex"),
+    np.subtract: binary(np.subtract, "complex"),
+    np.multiply: binary(np.multiply, "complex"),
+    np.divide: binary(np.divide, "complex above"),
+    np.power: binary(np.power, "complex positive")
+    + [
+        (lambda x: x**2, "complex", (3,)),
+        (lambda x: x**3, "complex", (3,)),
+        (lambda x: x**0, "real", (3,)),
+        (lambda x: x**-1.5, "positive", (3,)),
+        (lambda x: 2.0**x, "complex", (3,)),
+    ],
+    np.negative: unary(np.negative, "complex"),
+    np.positive: unary(np.positive, "complex"),
+    np.remainder: binary(np.remainder, "positive"),
+    np.fmod: binary(np.fmod, "positive"),
+    np.exp: unary(np.exp, "complex"),
+    np.exp2: unary(np.exp2, "complex"),
+    np.expm1: unary(np.expm1, "complex"),
+    np.log: unary(np.log, "complex positive"),
+    np.log2: unary(np.log2, "complex positive"),
+    np.log10: unary(np.log10, "complex positive"),
+    np.log1p: unary(np.log1p, "complex positive"),
+    np.logaddexp: binary(np.logaddexp),
+    np.logaddexp2: binary(np.logaddexp2),
+    np.sqrt: unary(np.sqrt, "complex positive"),
+    np.cbrt: unary(np.cbrt, "positive"),
+    np.square: unary(np.square, "complex"),
+    np.reciprocal: unary(np.reciprocal, "complex positive"),
+    np.sin: unary(np.sin, "complex"),
+    np.cos: unary(np.cos, "complex"),
+    np.tan: unary(np.tan, "complex unit"),
+    np.arcsin: unary(np.arcsin, "complex unit"),
+    np.arccos: unary(np.arccos, "complex unit"),
+    np.arctan: unary(np.arctan, "complex unit"),
+    np.arctan2: binary(np.arctan2, "positive"),
+    np.hypot: binary(np.hypot, "positive"),
+    np.sinh: unary(np.sinh, "complex"),
+    np.cosh: unary(np.cosh, "complex"),
+    np.tanh: unary(np.tanh, "complex unit"),
+    np.arcsinh: unary(np.arcsinh, "complex unit"),
+    np.arccosh: unary(np.arccosh, "complex above"),
+    np.arctanh: unary(np.arctanh, "complex unit"),
+    np.deg2rad: unary(np.deg2rad),
+    np.rad2deg: unary(np.rad2deg),
+    np.radians: unary(np.radians),
+    np.degrees: unary(np.degrees),
+    np.maximum: binary(np.maximum),
+    np.minimum: binary(np.minimum),
+    np.fmax: binary(np.fmax),
+    np.fmin: binary(np.fmin),
+    np.absolute: unary(np.absolute, "complex"),
+    np.fabs: unary(np.fabs),
+    np.sign: unary(np.sign, "complex"),
+    np.heaviside: [(lambda x: np.heaviside(x, 0.5), "real", (3,))],
+    np.conjugate: unary(np.conjugate, "complex"),
+    np.vecdot: [(np.vecdot, "complex", (2, 3), (3,))],
+    np.where: [
+        (lambda x, y: np.where(np.array([True, False, True]), x, y), "complex", (2, 3), (3,)),
+        (lambda x: np.where(x > 0, x, 0.1 * x), "real", (5,)),
+        (lambda x: np.where(x > 0, 1.0, x * x), "real", (5,)),
+    ],
+    np.clip: [
+        (lambda x: np.clip(x, -0.5, 0.5), "real", (6,)),
+        (lambda x: np.clip(x, None, 0.5), "real", (6,)),
+        (np.clip, "real", (6,), (), (6,)),
+    ],
+    np.real: unary(np.real, "complex"),
+    np.imag: unary(np.imag, "complex"),
+    np.angle: unary(np.angle, "complex positive") + [(lambda z: np.angle(z, deg=True), "complex positive", (3,))],
+    np.sinc: unary(np.sinc) + [(lambda x: np.sinc(0.1 * x), "unit", (5,)), (lambda x: np.sinc(0 * x), "real", (2,))],
+    np.sum: reduction(np.sum, "complex") + [(np.sum, "real", (0,))],
+    np.max: reduction(np.max),
+    np.min: reduction(np.min),
+    np.amax: reduction(np.amax),
+    np.amin: reduction(np.amin),
+    np.mean: reduction(np.mean, "complex"),
+    np.average: reduction(np.average)
+    + [
+        (lambda x, w: np.average(x, axis=0, weights=w), "positive", (2, 3), (2,)),
+        (lambda x, w: np.average(x, weights=w), "positive", (2, 3), (2, 3)),
+    ],
+    np.var: reduction(np.var, "complex") + [(lambda x: np.var(x, ddof=1), "real", (4,))],
+    np.std: reduction(np.std, "complex"),
+    np.ptp: reduction(np.ptp),
+    np.prod: reduction(np.prod, "complex")
+    + [
+        (lambda x: np.prod(x * np.array([1.0, 0.0, 1.0])), "real", (3,)),
+        (lambda x: np.prod(x * np.array([1.0, 0.0, 0.0])), "real", (3,)),
+        (np.prod, "real", (5,)),
+    ],
+    np.cumsum: [
+        (np.cumsum, "complex", (2, 3)),
+        (lambda x: np.cumsum(x, axis=1), "complex", (2, 3)),
+        (lambda x: np.cumsum(x, axis=0), "real", (2, 3)),
+    ],
+    np.diff: [(np.diff, "complex", (5,)), (lambda x: np.diff(x, 2, axis=0), "real", (4, 2))],
+    np.trapezoid: [
+        (np.trapezoid, "complex", (2, 4)),
+        (np.trapezoid, "positive", (4,), (4,)),
+        (lambda y, x: np.trapezoid(y, x, axis=0), "positive", (4, 2), (4,)),
+    ],
+    np.reshape: [(lambda x: np.reshape(x, (3, -1)), "complex", (2, 3)), (lambda x: np.reshape(x, 6), "real", (2, 3))],
+    np.ravel: unary(np.ravel, "complex"),
+    np.transpose: unary(np.transpose, "complex", (lambda x: np.transpose(x, (1, 2, 0)), "complex", (2, 3, 4))),
+    np.permute_dims: [(lambda x: np.permute_dims(x, (2, 0, 1)), "real", (2, 3, 4))],
+    np.swapaxes: [(lambda x: np.swapaxes(x, 0, -1), "complex", (2, 3, 4))],
+    np.matrix_transpose: [(np.matrix_transpose, "complex", (2, 3, 4))],
+    np.moveaxis: [
+        (lambda x: np.moveaxis(x, 0, -1), "complex", (2, 3, 4)),
+        (lambda x: np.moveaxis(x, (0, 2), (1, 0)), "real", (2, 3, 4)),
+    ],
+    np.broadcast_to: [(lambda x: np.broadcast_to(x, (4, 2, 3)), "complex", (2, 1)), (lambda x: np.broadcast_to(x, (2,)), "real", ())],
+    np.expand_dims: [(lambda x: np.expand_dims(x, 1), "complex", (2, 3)), (lambda x: np.expand_dims(x, (0, -1)), "real", (2,))],
+    np.squeeze: [(np.squeeze, "complex", (1, 3, 1)), (lambda x: np.squeeze(x, 0), "real", (1, 3, 1))],
+    np.atleast_1d: unary(np.atleast_1d),
+    np.atleast_2d: unary(np.atleast_2d),
+    np.copy: unary(np.copy),
+    np.concatenate: [
+        (lambda x, y: np.concatenate([x, y]), "complex", (2, 3), (1, 3)),
+        (lambda x, y: np.concatenate([x, y, x], axis=-1), "complex", (2, 3), (2, 1)),
+        (lambda x, y: np.concatenate([x, y, np.ones(2)], axis=None), "real", (2, 3), (1,)),
+    ],
+    np.stack: [
+        (lambda x, y: np.stack([x, y]), "complex", (2, 3), (2, 3)),
+        (lambda x, y: np.stack([x, y, np.ones((2, 3))], axis=-1), "real", (2, 3), (2, 3)),
+        (lambda x: np.stack([x[0], 1.0, x[1]]), "real", (2,)),
+    ],
+    np.hstack: [(lambda x, y: np.hstack([x, y]), "complex", (2, 3), (2, 1)), (lambda x, y: np.hstack([x, y]), "real", (), (2,))],
+    np.vstack: [(lambda x, y: np.vstack([x, y]), "complex", (2, 3), (3,))],
+    np.column_stack: [(lambda x, y: np.column_stack([x, y]), "complex", (2,), (2, 3))],
+    np.append: [(np.append, "complex", (2,), (3,)), (lambda x, y: np.append(x, y, axis=0), "real", (2, 2), (1, 2))],
+    np.split: [
+        (lambda x: np.split(x, 2)[1], "complex", (4, 2)),
+        (lambda x: np.split(x, [1, 3], axis=1)[1] * np.split(x, [1, 3], axis=1)[2][:, :1], "real", (2, 5)),
+    ],
+    np.array_split: [(lambda x: np.array_split(x, 2)[0], "complex", (4,))],
+    np.flip: [(np.flip, "complex", (2, 3)), (lambda x: np.flip(x, 1), "real", (2, 3)), (lambda x: np.flip(x, (0, 1)), "real", (2, 3))],
+    np.flipud: [(np.flipud, "real", (2, 3))],
+    np.fliplr: [(np.fliplr, "real", (2, 3))],
+    np.roll: [(lambda x: np.roll(x, 2), "complex", (2, 3)), (lambda x: np.roll(x, (1, -1), (0, 1)), "real", (2, 3))],
+    np.tile: [(lambda x: np.tile(x, 3), "complex", (2, 3)), (lambda x: np.tile(x, (2, 1, 2)), "real", (2, 3))],
+    np.repeat: [
+        (lambda x: np.repeat(x, 3), "complex", (2, 3)),
+        (lambda x: np.repeat(x, [1, 0, 2], axis=1), "real", (2, 3)),
+    ],
+    np.pad: [
+        (lambda x: np.pad(x, 2), "complex", (2, 3)),
+        (lambda x: np.pad(x, ((1, 0), (0, 2)), constant_values=1.5), "real", (2, 3)),
+        *[(lambda x, mode=mode: np.pad(x, 1, mode=mode), "real", (2, 3)) for mode in ("edge", "reflect", "symmetric", "wrap")],
+    ],
+    "getitem": [
+        (lambda x: x[1], "complex", (2, 3)),
+        (lambda x: x[..., None, ::2], "complex", (2, 3)),
+        (lambda x: x[INDEX], "complex", (3, 2)),
+        (lambda x: x[[0, 0, 1], 1:], "real", (2, 3)),
+        (lambda x: x[np.array([True, False, True])], "real", (3, 2)),
+        (lambda x: x[x > 0], "real", (3, 2)),
+        (lambda x: x[-1, 0], "real", (3, 2)),
+        (lambda x: x[()], "real", ()),
+    ],
+    np.take: [
+        (lambda x: np.take(x, [1, 1, 0]), "complex", (2, 3)),
+        (lambda x: np.take(x, INDEX, axis=1), "real", (2, 3)),
+        (lambda x: np.take(x, [5, -4], axis=0, mode="wrap"), "real", (3, 2)),
+        (lambda x: np.take(x, [5, -4], axis=0, mode="clip"), "real", (3, 2)),
+    ],
+    np.take_along_axis: [(lambda x: np.take_along_axis(x, np.array([[2, 0], [1, 1]]), 1), "complex", (2, 3))],
+    np.sort: [(np.sort, "real", (2, 4)), (lambda x: np.sort(x, axis=0), "real", (3, 2)), (lambda x: np.sort(x, axis=None), "real", (3, 2))],
+    np.diagonal: [(np.diagonal, "complex", (3, 4)), (lambda x: np.diagonal(x, 1, 0, 2), "real", (3, 2, 3))],
+    np.diag: [(np.diag, "complex", (3,)), (lambda x: np.diag(x, -1), "real", (3,)), (lambda x: np.diag(x, 1), "real", (3, 3))],
+    np.trace: [(np.trace, "complex", (3, 4)), (lambda x: np.trace(x, -1), "real", (3, 3))],
+    np.triu: [(np.triu, "complex", (3, 4)), (lambda x: np.triu(x, 1), "real", (2, 3, 3))],
+    np.tril: [(np.tril, "complex", (3, 4)), (lambda x: np.tril(x, -1), "real", (3, 3))],
+    np.interp: [
+        (lambda x, f: np.interp(x, np.linspace(-1, 1, 5), f), "real", (7,), (5,)),
+        (lambda x, xp, f: np.interp(x, np.cumsum(xp) - 2, f), "positive", (3,), (4,), (4,)),
+        (lambda x: np.interp(x, [0.0, 1.0], [0.0, 2.0], left=-1.0, right=5.0), "real", (6,)),
+    ],
+    np.matmul: [
+        (np.matmul, "complex", (2, 3), (3, 2)),
+        (np.matmul, "complex", (3,), (3, 2)),
+        (np.matmul, "complex", (2, 3), (3,)),
+        (np.matmul, "complex", (3,), (3,)),
+        (np.matmul, "complex", (2, 2, 3), (3, 2)),
+        (np.matmul, "real", (2, 2, 3), (3,)),
+        (np.matmul, "real", (3,), (2, 3, 2)),
+        (np.matmul, "real", (2, 1, 2, 3), (4, 3, 2)),
+    ],
+    np.dot: [
+        (np.dot, "complex", (2, 3), (3, 2)),
+        (np.dot, "real", (3,), (3,)),
+        (np.dot, "real", (), (3,)),
+        (np.dot, "real", (2, 3), (2, 3, 2)),
+        (lambda x: x.dot(x), "real", (3,)),
+    ],
+    np.vdot: [(np.vdot, "complex", (2, 2), (2, 2))],
+    np.inner: [(np.inner, "complex", (2, 3), (4, 3)), (np.inner, "real", (3,), (3,)), (np.inner, "real", (3,), ())],
+    np.outer: [(np.outer, "complex", (2,), (3,)), (np.outer, "real", (2, 2), ())],
+    np.tensordot: [
+        (np.tensordot, "complex", (2, 3, 4), (3, 4, 2)),
+        (lambda x, y: np.tensordot(x, y, 0), "real", (2,), (3,)),
+        (lambda x, y: np.tensordot(x, y, ([0, 2], [1, 0])), "real", (2, 3, 4), (4, 2)),
+    ],
+    np.kron: [(np.kron, "complex", (2, 3), (3, 2)), (np.kron, "real", (2,), (2, 3))],
+    np.einsum: [
+        (lambda x, y: np.einsum("ij,jk->ik", x, y), "complex", (2, 3), (3, 2)),
+        (lambda x, y: np.einsum("ij,jk", x, y), "real", (2, 3), (3, 2)),
+        (lambda x, y: np.einsum("...ij,...j->...i", x, y), "complex", (4, 2, 3), (3,)),
+        (lambda x, y: np.einsum("...i,...i", x, y), "real", (4, 3), (4, 3)),
+        (lambda x: np.einsum("ii->i", x), "complex", (3, 3)),
+        (lambda x: np.einsum("ii", x), "real", (3, 3)),
+        (lambda x: np.einsum("iij,k->j", x, np.ones(2)), "real", (3, 3, 2)),
+        (lambda x: np.einsum("ij->i", x), "real", (3, 2)),
+        (lambda x: np.einsum("ij->ji", x), "real", (3, 2)),
+        (lambda x, y, z: np.einsum("i,ij,j->", x, y, z), "complex", (2,), (2, 3), (3,)),
+        (lambda x, y: np.einsum("i,j->ij", x, y), "real", (2,), (3,)),
+    ],
+    np.linalg.solve: [
+        (lambda a, b: np.linalg.solve(regular(a), b), "complex", (3, 3), (3,)),
+        (lambda a, b: np.linalg.solve(regular(a), b), "complex", (3, 3), (3, 2)),
+        (lambda a, b: np.linalg.solve(regular(a), b), "real", (2, 3, 3), (2, 3, 1)),
+        (lambda a, b: np.linalg.solve(regular(a), b), "real", (2, 3, 3), (3,)),
+    ],
+    np.linalg.inv: [(lambda a: np.linalg.inv(regular(a)), "complex", (3, 3)), (lambda a: np.linalg.inv(regular(a)), "real", (2, 2, 2))],
+    np.linalg.det: [(lambda a: np.linalg.det(regular(a)), "complex", (3, 3)), (lambda a: np.linalg.det(regular(a)), "real", (2, 2, 2))],
+    np.linalg.slogdet: [
+        (lambda a: np.linalg.slogdet(regular(a)).logabsdet, "complex", (3, 3)),
+        (lambda a: np.linalg.slogdet(regular(a))[0], "complex", (3, 3)),
+        (lambda a: np.linalg.slogdet(regular(a))[1], "real", (2, 3, 3)),
+    ],
+    np.linalg.cholesky: [(lambda a: np.linalg.cholesky(spd(a)), "complex", (3, 3)), (lambda a: np.linalg.cholesky(spd(a)), "real", (2, 2, 2))],
+    np.linalg.norm: [
+        (np.linalg.norm, "complex", (3,)),
+        (np.linalg.norm, "complex", (2, 3)),
+        *[(lambda x, p=p: np.linalg.norm(x, p), "real", (4,)) for p in (1, 2, 3, np.inf, -np.inf)],
+        *[(lambda x, p=p: np.linalg.norm(x, p), "real", (3, 4)) for p in ("fro", 1, -1, np.inf, -np.inf)],
+        (lambda x: np.linalg.norm(x, axis=1, keepdims=True), "complex", (2, 3)),
+        (lambda x: np.linalg.norm(x, axis=(0, 2)), "real", (2, 3, 2)),
+    ],
+    np.full_like: [(lambda x: np.full_like(x, 2.0 * x[0]), "real", (3,))],
+    "methods": [
+        (lambda x: x.T.reshape(3, 2).sum(axis=0) + x.mean() * x.std() * x.var(), "real", (2, 3)),
+        (lambda x: x.transpose(1, 0).ravel() + x.flatten() * x.max() - x.min(), "real", (2, 3)),
+        (lambda x: (x.real**2 + x.imag**2) * x.conj().swapaxes(0, 1).T, "complex", (2, 3)),
+        (lambda x: abs(x) % 0.3 + 2 / (2 + x * x) - (-x), "real", (4,)),
+        (lambda x: 2.0 - x + (1.0 - x) @ x + np.ones(3) @ x, "real", (3,)),
+        (lambda x: x.astype(complex) * 1j, "real", (3,)),
+        (lambda x: x.cumsum().prod() + x.squeeze().clip(-1, 1) + x.take([0, 1, 1]), "real", (1, 3)),
+        (lambda x: x.diagonal() + x.trace() + x.repeat(2, axis=0)[0] + x.mT[0], "real", (3, 3)),
+        (lambda x: np.add.reduce(x) + np.maximum.reduce(x) * np.multiply.reduce(x) + np.add.accumulate(x), "real", (3, 2)),
+        (lambda x: np.array([x[1], -x[0], x[2] * 2.0]) + 0 * x, "real", (3,)),
+    ],
+}  # fmt: skip
+
+
+def draw(domain, shape, dtype, rng):
+    """A sample array; complex ones keep the domain's sense in both parts."""
+
+    def real():
+        if "positive" in domain:
+            return rng.uniform(0.5, 2.0, shape)
+        if "unit" in domain:
+            return rng.uniform(-0.9, 0.9, shape)
+        if "above" in domain:
+            return rng.uniform(1.5, 3.0, shape)
+        return rng.standard_normal(shape)
+
+    x = real() + 1j * real() if np.dtype(dtype).kind == "c" else real()
+    return np.asarray(x, dtype)[()]
