@@ -1,0 +1,6 @@
+"""From a traced function to a graph, and the right-hand side as the solvers see it."""
+
+from .field import ClosedOverError, Field
+from .trace import Graph, TraceError, trace
+
+__all__ = ["ClosedOverError", "Field", "Graph", "TraceError", "trace"]

@@ -1,0 +1,221 @@
+"""Trace a function into a Graph: a flat list of primitives that can be printed, drawn and run again."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..autodiff import tree
+from ..autodiff.node import Node, Trace, apply, concrete, run
+from ..autodiff.primitive import Primitive
+
+__all__ = ["Graph", "Instruction", "TraceError", "Value", "trace"]
+
+_OURS = str(Path(__file__).parents[1])
+_NUMPY = str(Path(np.__file__).parent)
+
+
+class TraceError(TypeError):
+    """The function's course depends on the values it is given, so that no graph can stand for it."""
+
+
+@dataclass(frozen=True)
+class Value:
+    """What is known of a value of the graph: its name, where it comes from, its shape and dtype."""
+
+    name: str
+    kind: str  # "input", "captured", "constant" or "result"
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """``values[out] = primitive(*values[operands], **params)``, written on the user's `line`."""
+
+    out: int
+    primitive: Primitive
+    operands: tuple[int, ...]
+    params: dict
+    line: str
+
+
+@dataclass
+class Graph:
+    """A traced function.
+
+    values:       every value of the function, by number.
+    inputs:       the numbers of the arguments' leaves; `in_def` their nesting.
+    constants:    number -> array or scalar, fixed at tracing.
+    captured:     number -> value of another trace that the function closed over, read at tracing.
+    instructions: in order of execution; none without an effect on the outputs.
+    outputs:      the numbers of the result's leaves; `out_def` their nesting.
+    """
+
+    name: str
+    values: list[Value]
+    inputs: list[int]
+    in_def: tree.TreeDef
+    constants: dict[int, Any]
+    captured: dict[int, Node]
+    instructions: list[Instruction]
+    outputs: list[int]
+    out_def: tree.TreeDef
+
+    def __call__(self, *args: Any) -> Any:
+        """Run the graph in Python on arguments nested like those it was traced with; differentiable."""
+        leaves = tree._leaves_like(self.in_def, args)
+        return tree.unflatten(self.out_def, self.run(leaves, list(self.captured.values())))
+
+    def run(self, leaves: Sequence, captured: Sequence = ()) -> list:
+        """The output leaves for these input leaves; `captured` replaces the captured values, in order."""
+        env: list[Any] = [None] * len(self.values)
+        for number, leaf in zip(self.inputs, leaves, strict=True):
+            env[number] = leaf
+        for number, x in zip(self.captured, captured, strict=True):
+            env[number] = x
+        for number, x in self.constants.items():
+            env[number] = x
+        if any(type(x) is Node for x in env):
+            for step in self.instructions:
+                env[step.out] = apply(step.primitive, tuple([env[i] for i in step.operands]), step.params)
+        else:
+            for step in self.instructions:
+                env[step.out] = step.primitive.evaluate(*[env[i] for i in step.operands], **step.params)
+        return [env[number] for number in self.outputs]
+
+    def __str__(self) -> str:
+        from .draw import listing
+
+        return listing(self)
+
+    def to_dot(self) -> str:
+        """The graph in Graphviz's language."""
+        from .draw import to_dot
+
+        return to_dot(self)
+
+    def _repr_svg_(self) -> str:
+        from .draw import to_svg
+
+        return to_svg(self)
+
+
+@dataclass(eq=False)
+class GraphTrace(Trace):
+    """Writes down every operation; the slot of a Node of this trace is its number in `values`.
+
+    The operations are also carried out, on the example arguments, for their shapes and dtypes.
+    """
+
+    values: list[Value] = field(default_factory=list)
+    constants: dict[int, Any] = field(default_factory=dict)
+    captured: dict[int, Node] = field(default_factory=dict)
+    instructions: list[Instruction] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def add(self, x: Any, kind: str, name: str) -> int:
+        value = concrete(x)
+        dtype = value.dtype if hasattr(value, "dtype") else np.asarray(value).dtype
+        self.values.append(Value(name, kind, np.shape(value), dtype))
+        return len(self.values) - 1
+
+    def number(self, x: Any) -> int:
+        """The number of an operand: ours, closed over from another trace, or a constant."""
+        if type(x) is Node and x.owner is self:
+            return x.slot
+        if type(x) is Node:
+            for number, node in self.captured.items():
+                if node is x:
+                    return number
+            number = self.add(x, "captured", f"captured{len(self.captured)}")
+            self.captured[number] = x
+            return number
+        number = self.add(x, "constant", "")
+        self.constants[number] = x
+        return number
+
+    def process(self, primitive: Any, operands: tuple, params: dict) -> Any:
+        if primitive.name == "nonzero":
+            raise TraceError(_depends("which elements are nonzero", "np.where(condition, x, y)"))
+        numbers = tuple([self.number(x) for x in operands])
+        out = primitive.evaluate(*[concrete(x) for x in operands], **params)
+        number = self.add(out, "result", f"%{len(self.instructions)}")
+        self.instructions.append(Instruction(number, primitive, numbers, params, user_line()))
+        return Node(out, self, number)
+
+    def truth(self, node: Node) -> bool:
+        raise TraceError(_depends("a branch (if, while, and, or, assert) or a mask", "np.where(condition, x, y)"))
+
+
+def _depends(what: str, instead: str) -> str:
+    return f"{user_line()}: {what} depends on the value of a traced array; write {instead} instead"
+
+
+def user_line() -> str:
+    """``file:line`` of the innermost frame outside this package and NumPy."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith((_OURS, _NUMPY)):
+        frame = frame.f_back  # type: ignore[assignment]
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+
+def trace(fun: Callable, *args: Any) -> Graph:
+    """The graph of ``fun(*args)``: what it computes for arguments of these shapes and dtypes.
+
+    Every numeric leaf of args becomes an input; other leaves (strings, None) are kept as they are. The
+    function runs once, on the arguments given. Raises TraceError, with the line of the user's code, if its
+    course depends on their values.
+
+    >>> print(trace(lambda t, y: -y, 0.0, np.ones(2)))
+    graph <lambda>(arg0: float64[], arg1: float64[2])
+      %0 = negative(arg1)    float64[2]
+      return %0
+    """
+    recorder = GraphTrace()
+    leaves, in_def = tree.flatten(args)
+    names = _argument_names(fun, args)
+    boxed, inputs = [], []
+    for leaf, name in zip(leaves, names, strict=True):
+        inputs.append(recorder.add(leaf, "input", name))
+        numeric = isinstance(leaf, (bool, int, float, complex, np.generic, np.ndarray, Node))
+        boxed.append(Node(concrete(leaf), recorder, inputs[-1]) if numeric else leaf)
+    out = run(recorder, fun, tree.unflatten(in_def, boxed))
+    out_leaves, out_def = tree.flatten(out)
+    outputs = [recorder.number(x) for x in out_leaves]
+    return Graph(
+        name=getattr(fun, "__name__", type(fun).__name__),
+        values=recorder.values,
+        inputs=inputs,
+        in_def=in_def,
+        constants=recorder.constants,
+        captured=recorder.captured,
+        instructions=_without_dead_code(recorder.instructions, outputs),
+        outputs=outputs,
+        out_def=out_def,
+    )
+
+
+def _without_dead_code(instructions: list[Instruction], outputs: list[int]) -> list[Instruction]:
+    needed = set(outputs)
+    kept = []
+    for step in reversed(instructions):
+        if step.out in needed:
+            needed.update(step.operands)
+            kept.append(step)
+    return kept[::-1]
+
+
+def _argument_names(fun: Callable, args: tuple) -> list[str]:
+    """y, W['a'][0], ... by the function's own parameter names."""
+    code = getattr(fun, "__code__", None)
+    given = list(code.co_varnames[: code.co_argcount]) if code is not None else []
+    given += [f"arg{i}" for i in range(len(given), len(args))]
+    return [name for arg, prefix in zip(args, given, strict=False) for name in tree.paths(arg, prefix)]
