@@ -1,0 +1,129 @@
+"""gradient="adjoint": Algorithm 2 of Chen et al. (2018), the augmented state solved backward in time.
+
+With a(t) = dL/dy(t), the augmented state s = [y, a, theta_bar] obeys
+
+    dy/dt = f        da/dt = -a . df/dy        d theta_bar/dt = -a . df/dtheta
+
+and goes backward through the same kernels, one solve an interval between output times. At each output time
+y is set back to the stored value and the cotangent of that output is added to a. theta_bar feeds back into
+nothing, so it is kept out of the error norm (`Control.n_norm`; Kidger, Chen and Lyons 2021): the steps are
+those that y and a need.
+
+The paper also integrates dL/dt0; here it is read off: dL/dt_i = g_i . f(t_i, y_i), and since moving t_0
+moves the start of the solution, dL/dt_0 = -a(t_0) . f(t_0, y_0), a taken before g_0 is added. (The paper's
+Eq. 52 has another sign; Algorithm 2 agrees with this one.)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+
+from ..program import Field
+from ..solvers import Control, Tableau, integrate
+from .discrete import dot
+
+__all__ = ["solve_backward"]
+
+
+class Augmented:
+    """The right-hand side of s = [y, a, theta_bar], a vector of shape (2n + p,) of the state's dtype."""
+
+    def __init__(self, field: Field) -> None:
+        self.field = field
+        self.n = field.size
+        self.split = field.dtype.kind != "c"  # a complex parameter of a real state takes two places
+        self.p = sum(self._places(leaf) for leaf in field.parameters)
+
+    def _places(self, leaf: Any) -> int:
+        return math.prod(np.shape(leaf)) * (2 if self.split and np.iscomplexobj(leaf) else 1)
+
+    def __call__(self, t: float, s: np.ndarray) -> np.ndarray:
+        n = self.n
+        f, y_bar, parameter_bars, _ = self.field.vjp(t, s[:n], s[n : 2 * n])
+        ds = np.empty_like(s)
+        ds[:n] = f
+        np.negative(y_bar, out=ds[n : 2 * n])
+        start = 2 * n
+        for bar in parameter_bars:
+            flat = np.ravel(bar)
+            if self.split and np.iscomplexobj(flat):
+                flat = np.ascontiguousarray(flat).view(flat.real.dtype)
+            np.negative(flat, out=ds[start : start + flat.size], casting="same_kind")
+            start += flat.size
+        return ds
+
+    def parameters(self, theta_bar: np.ndarray) -> list:
+        """theta_bar (p,) as one array for every floating leaf of args."""
+        parts, start = [], 0
+        for leaf in self.field.parameters:
+            stop = start + self._places(leaf)
+            part = theta_bar[start:stop]
+            if self.split and np.iscomplexobj(leaf):
+                part = part[0::2] + 1j * part[1::2]
+            elif not np.iscomplexobj(leaf):
+                part = part.real
+            parts.append(np.reshape(part, np.shape(leaf)))
+            start = stop
+        return parts
+
+
+def _control(control: Control, n: int, p: int) -> Control:
+    """The forward control for the augmented state: tolerances repeated for a, theta out of the norm."""
+
+    def repeated(tolerance: Any) -> Any:
+        if np.ndim(tolerance) == 0:
+            return tolerance
+        return np.concatenate([tolerance, tolerance, np.ones(p)])
+
+    norm = control.norm
+    if norm is not None:  # the user's norm knows vectors of the state's length
+        own = norm
+
+        def norm(s: np.ndarray) -> float:
+            return max(own(s[:n]), own(s[n:]))
+
+    return dataclasses.replace(
+        control, rtol=repeated(control.rtol), atol=repeated(control.atol), norm=norm, n_norm=2 * n
+    )
+
+
+def solve_backward(
+    field: Field,
+    tableau: Tableau,
+    control: Control,
+    backend: str,
+    t: np.ndarray,
+    y: np.ndarray,
+    g: np.ndarray,
+) -> tuple[np.ndarray, list, np.ndarray, int]:
+    """From the cotangents g (m, n) of the outputs y (m, n) at t (m,) to those of what went in.
+
+    Returns ``(y0_bar (n,), [one for every floating leaf of args], t_bar (m,), evaluations)``. Memory does
+    not depend on the number of steps.
+    """
+    augmented = Augmented(field)
+    n = augmented.n
+    control = _control(control, n, augmented.p)
+    s = np.zeros(2 * n + augmented.p, y.dtype)
+    t_bar = np.zeros(len(t))
+    nfev = 0
+    for i in range(len(t) - 1, 0, -1):
+        s[:n] = y[i]
+        s[n : 2 * n] += g[i]
+        t_bar[i] = dot(g[i], field(float(t[i]), _read_only(y[i])))
+        solution = integrate(augmented, s, t[[i, i - 1]], tableau, control, backend=backend)
+        s = solution.y[-1]
+        nfev += solution.stats.nfev + 1
+    a = s[n : 2 * n]
+    t_bar[0] = -dot(a, field(float(t[0]), _read_only(y[0])))
+    return a + g[0], augmented.parameters(s[2 * n :]), t_bar, nfev + 1
+
+
+def _read_only(y: np.ndarray) -> np.ndarray:
+    y = y.copy()
+    y.flags.writeable = False
+    return y

@@ -1,0 +1,133 @@
+"""gradient="discrete": the derivative of the computed outputs, by going back through the recorded steps.
+
+The accepted step grid is held fixed, as torchdiffeq and diffrax do. One step is
+
+    Y_i = y + h sum_j a_ij K_j      K_i = f(t + c_i h, Y_i)      y_new = y + h sum_i b_i K_i
+
+and the reverse pass runs over its stages in reverse. Every method is treated as first-same-as-last: the
+last row of K is f(t + h, y_new), which is the first stage of the next step, so its cotangent is handed back
+from step to step (see `solvers.tableau`).
+
+The grid points that are entries of t move with them: t[0] and t[-1], and, for a fixed-step method without
+step_size, all of t. The other entries act through the slope of the interpolant.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..program import Field
+from ..solvers import Record, Tableau
+
+__all__ = ["dot", "pull_back"]
+
+
+def dot(a: Any, b: Any) -> float:
+    """The real inner product, Re sum conj(a) b."""
+    return float(np.real(np.vdot(a, b)))
+
+
+class _Pass:
+    """One reverse pass over a record: the cotangents that add up along the way."""
+
+    def __init__(self, field: Field, tableau: Tableau, record: Record, with_t: bool) -> None:
+        self.field, self.record, self.with_t = field, record, with_t
+        self.real = np.dtype(record.K.real.dtype)  # float32 states are handled in float32
+        self.a, self.b, self.c = (x.astype(self.real) for x in (tableau.dense_a, tableau.dense_b, tableau.dense_c))
+        self.p = tableau.p
+        self.grid_bar = np.zeros(len(record.t) + 1)  # of the grid points t_0 ... t_N
+        self.parameter_bars = [np.zeros_like(p) for p in field.parameters]
+        self.nfev = 0
+
+    def vjp(self, t: float, y: np.ndarray, k_bar: np.ndarray) -> tuple[np.ndarray, float]:
+        """Cotangents of (y, t) from that of f(t, y); those of the parameters are added up."""
+        _, y_bar, p_bars, t_bar = self.field.vjp(t, y, k_bar, self.with_t)
+        for i, p_bar in enumerate(p_bars):
+            self.parameter_bars[i] = self.parameter_bars[i] + p_bar
+        self.nfev += 1
+        return y_bar, float(np.real(t_bar)) if self.with_t else 0.0
+
+    def weights(self, theta: float, derivative: bool = False) -> np.ndarray:
+        """The dense-output weights of the stages at theta, (stages,), or their derivative by theta."""
+        k = np.arange(1, self.p.shape[1] + 1)
+        return (self.p @ (k * theta ** (k - 1.0) if derivative else theta**k)).astype(self.real)
+
+    def step(self, n: int, y_new_bar: np.ndarray, K_bar: np.ndarray, outputs: list) -> np.ndarray:
+        """Back through step n; returns the cotangent of y_n and leaves that of K_0 in K_bar[0].
+
+        y_new_bar: (n,), of y at the end of the step.
+        K_bar:     (stages, n), with what the following step has put into the last row.
+        outputs:   (theta, g) of every output that this step's interpolant gave.
+        """
+        t, h = float(self.record.t[n]), float(self.record.h[n])
+        y, K = self.record.y[n], self.record.K[n]  # (n,), (stages, n)
+        y_bar, t_bar, h_bar = np.zeros_like(y), 0.0, 0.0
+        for theta, g in outputs:  # y(theta) = y + h sum_i w_i(theta) K_i, and theta = (t_out - t) / h
+            w, slope = self.weights(theta), self.weights(theta, derivative=True) @ K
+            y_bar += g
+            K_bar += (h * w)[:, None] * g
+            h_bar += dot(g, w @ K - theta * slope)
+            t_bar -= dot(g, slope)
+        last = len(self.c) - 1
+        if self.record.last_stage[n]:  # K_last = f(t + h, y_new)
+            Y_bar, time_bar = self.vjp(t + h, y + h * (self.b @ K), K_bar[last])
+            y_new_bar = y_new_bar + Y_bar
+            t_bar, h_bar = t_bar + time_bar, h_bar + time_bar
+        y_bar += y_new_bar
+        K_bar += (h * self.b)[:, None] * y_new_bar
+        h_bar += dot(y_new_bar, self.b @ K)
+        for i in range(last - 1, 0, -1):
+            increment, c = self.a[i] @ K, float(self.c[i])
+            Y_bar, time_bar = self.vjp(t + c * h, y + h * increment, K_bar[i])
+            y_bar += Y_bar
+            K_bar += (h * self.a[i])[:, None] * Y_bar
+            t_bar, h_bar = t_bar + time_bar, h_bar + c * time_bar + dot(Y_bar, increment)
+        self.grid_bar[n] += t_bar - h_bar
+        self.grid_bar[n + 1] += h_bar
+        return y_bar
+
+
+def pull_back(
+    field: Field,
+    tableau: Tableau,
+    record: Record,
+    t: np.ndarray,
+    g: np.ndarray,
+    *,
+    grid_is_t: bool,
+    with_t: bool,
+) -> tuple[np.ndarray, list, np.ndarray, int]:
+    """From the cotangents g (m, n) of the outputs at t (m,) to those of what went in.
+
+    grid_is_t: every entry of t is a grid point (a fixed-step method without step_size).
+    with_t:    whether t's cotangent is wanted; it costs df/dt at every stage.
+    Returns ``(y0_bar (n,), [one for every floating leaf of args], t_bar (m,), VJP evaluations)``.
+    """
+    run = _Pass(field, tableau, record, with_t)
+    steps, m = len(record.t), len(t)
+    moving = {i: i for i in range(m)} if grid_is_t else {0: 0, steps: m - 1}  # grid point -> entry of t
+    at_end = set(moving.values())
+    t_bar = np.zeros(m)
+    y_bar, carry = np.zeros_like(record.y[0]), np.zeros_like(record.y[0])
+    i = m - 1  # the output that comes next, going backward
+    for n in range(steps - 1, -1, -1):
+        K_bar = np.zeros_like(record.K[n])
+        K_bar[-1] = carry
+        inside = []
+        while i > 0 and record.output_step[i] == n:
+            if i in at_end:
+                y_bar = y_bar + g[i]
+            else:
+                theta = (t[i] - record.t[n]) / record.h[n]
+                inside.append((theta, g[i]))
+                t_bar[i] = dot(g[i], run.weights(theta, derivative=True) @ record.K[n])
+            i -= 1
+        y_bar = run.step(n, y_bar, K_bar, inside)
+        carry = K_bar[0]
+    Y_bar, time_bar = run.vjp(float(t[0]), record.y[0], carry)  # K_0 = f(t_0, y_0)
+    run.grid_bar[0] += time_bar
+    for point, entry in moving.items():
+        t_bar[entry] += run.grid_bar[point]
+    return y_bar + Y_bar + g[0], run.parameter_bars, t_bar, run.nfev

@@ -1,0 +1,244 @@
+"""odeint and odeint_adjoint: the public solvers, and every check of what a user passes to them."""
+
+from __future__ import annotations
+
+import difflib
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .adjoint import GRADIENTS, Solve
+from .autodiff import tree
+from .autodiff.node import Node, concrete, lift
+from .program import ClosedOverError, Field
+from .solvers import Control, SolverError, Tableau, tableau
+
+__all__ = ["odeint", "odeint_adjoint"]
+
+# The defaults are these very objects, so that `rtol is RTOL` tells a default from a value that was given.
+RTOL, ATOL = float("1e-6"), float("1e-8")
+
+ADAPTIVE_OPTIONS = (
+    "first_step", "max_step", "min_step", "max_num_steps", "safety", "min_factor", "max_factor", "norm",
+)  # fmt: skip
+FIXED_OPTIONS = ("step_size",)
+LATER_GRADIENTS = ("interpolated", "forward", "auto")
+
+
+def odeint(
+    func: Callable,
+    y0: Any,
+    t: Any,
+    *,
+    args: tuple = (),
+    method: str = "dopri5",
+    rtol: Any = RTOL,
+    atol: Any = ATOL,
+    gradient: str = "discrete",
+    backend: str = "compiled",
+    full_output: bool = False,
+    **options: Any,
+) -> Any:
+    """Solve dy/dt = func(t, y, *args), y(t[0]) = y0, and give y at every t; differentiable.
+
+    func:      ``func(t, y, *args)``, pure, in plain NumPy; t is a float, y a read-only array. It returns an
+               array, or a list or tuple of numbers, shaped like y0 (for a nested y0 the same nesting).
+    y0:        a floating array, or any nesting of such of one dtype (float32, float64 or complex). A list or
+               tuple of numbers is taken as an array.
+    t:         (m,), m >= 2, strictly increasing or decreasing; y0 holds at t[0].
+    args:      a tuple of further arguments of func: arrays, scalars or nestings of them.
+    method:    a name from `nc.methods()`.
+    rtol, atol: the error a step may make is atol + rtol |y|, RMS over the components; numbers or nested and
+               shaped like y0. Adaptive methods only.
+    gradient:  "discrete", the derivative of the computed outputs through the recorded steps, or "adjoint",
+               Algorithm 2 of Chen et al. (2018), whose memory does not grow with the number of steps.
+    backend:   "compiled" (C) or "python" (the readable twin; the same steps).
+    full_output: also return the statistics: nfev, naccepted, nrejected, ..., nfev_backward after a gradient.
+    options:   adaptive methods: first_step, max_step, min_step, max_num_steps (100,000), safety (0.9),
+               min_factor (0.2), max_factor (10), norm (a function of the scaled error vector, (n,)). Fixed-step
+               methods: step_size (without it, one step an interval of t).
+
+    Returns an array (m, *y0.shape), or one such an array at every leaf of y0. Gradients reach y0, the
+    floating leaves of args, traced values that func closes over, and t: t[0] and t[-1] through the ends of
+    the interval, the others through the slope of the solution; a fixed-step method without step_size steps
+    from t to t and moves with all of them.
+    Raises SolverError if the solution cannot be continued, ValueError or TypeError for what cannot be meant.
+
+    >>> y = odeint(lambda t, y: -y, np.array([1.0]), [0.0, 1.0], rtol=1e-9, atol=1e-9)
+    >>> round(float(y[-1, 0]), 8)
+    0.36787944
+    """
+    if not callable(func):
+        raise TypeError(f"func must be callable as func(t, y, *args), got {type(func).__name__}")
+    rule = tableau(method)
+    y0 = _state(y0)
+    t = _times(t)
+    if type(args) is not tuple:
+        raise TypeError(f"args must be a tuple, got {type(args).__name__}: write args=(p,)")
+    field = Field(func, y0, args)
+    _finite_state(field, y0)
+    control = _control(rule, y0, field, rtol, atol, options)
+    _choice("gradient", gradient, GRADIENTS, LATER_GRADIENTS)
+    _choice("backend", backend, ("compiled", "python"))
+    flat, _ = tree.ravel(y0) if not field.single else (np.ravel(tree.flatten(y0)[0][0]), None)
+    solve = Solve(field, rule, control, backend, gradient)
+    try:
+        try:
+            ys = solve(flat, t, *field.parameters)
+        except ClosedOverError:
+            solve, closed_over = _closing_over(solve, flat, t)
+            ys = solve(flat, t, *field.parameters, *closed_over)
+    except SolverError as error:
+        error.y = field.unravel(error.y)
+        raise
+    out = _outputs(field, ys)
+    return (out, solve.stats) if full_output else out
+
+
+def odeint_adjoint(func: Callable, y0: Any, t: Any, **keywords: Any) -> Any:
+    """`odeint` with gradient="adjoint", the paper's method: memory constant in the number of steps."""
+    if "gradient" in keywords:
+        raise TypeError("odeint_adjoint: gradient is 'adjoint' here; use odeint to choose another")
+    return odeint(func, y0, t, gradient="adjoint", **keywords)
+
+
+def _closing_over(solve: Solve, flat: Any, t: Any) -> tuple[Solve, list]:
+    """The same solve with the traced values func closes over as further operands, and those values."""
+    field, values = solve.field.with_closed_over(float(concrete(t)[0]), concrete(flat))
+    return Solve(field, solve.tableau, solve.control, solve.backend, solve.gradient), values
+
+
+def _outputs(field: Field, ys: Any) -> Any:
+    """ys (m, n) in the nesting of y0, every leaf (m, *shape)."""
+    m = np.shape(ys)[0]
+    if field.single:
+        return np.reshape(ys, (m, *field.shapes[0]))
+    parts, start = [], 0
+    for shape in field.shapes:
+        size = int(np.prod(shape))
+        parts.append(np.reshape(ys[:, start : start + size], (m, *shape)))
+        start += size
+    return tree.unflatten(field.y_def, parts)
+
+
+# --- checks ---
+
+
+def _choice(name: str, value: Any, known: Any, later: tuple = ()) -> None:
+    if value in later:
+        raise NotImplementedError(f"{name}={value!r} does not exist yet; there is {', '.join(known)}")
+    if value not in known:
+        raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
+
+
+def _state(y0: Any) -> Any:
+    """y0 with arrays at its leaves: a list or tuple of numbers is an array, ints become floats."""
+    if type(y0) in (list, tuple) and y0 and all(_is_numbers(x) for x in y0):
+        y0 = lift(list(y0))
+    y0 = tree.map(_state_leaf, y0)
+    dtypes = {str(leaf.dtype) for leaf in tree.flatten(y0)[0]}
+    if len(dtypes) > 1:
+        raise TypeError(f"the leaves of y0 must share one dtype, got {', '.join(sorted(dtypes))}")
+    return y0
+
+
+def _is_numbers(x: Any) -> bool:
+    """Whether x is a number, traced or not, or a list or tuple of such."""
+    if type(x) in (list, tuple):
+        return all(_is_numbers(item) for item in x)
+    return isinstance(x, (bool, int, float, complex, np.number)) or (type(x) is Node and x.shape == ())
+
+
+def _state_leaf(leaf: Any) -> Any:
+    if type(leaf) is not Node:
+        try:
+            leaf = np.asarray(leaf)
+        except ValueError as error:
+            raise ValueError(f"y0 must hold floating arrays: {error}") from error
+        leaf = lift(leaf)
+    if leaf.dtype.kind in "iub":
+        leaf = leaf.astype(float)
+    if leaf.dtype not in (np.float32, np.float64, np.complex64, np.complex128):
+        raise TypeError(f"y0 must be of dtype float32, float64, complex64 or complex128, got {leaf.dtype}")
+    return leaf
+
+
+def _finite_state(field: Field, y0: Any) -> None:
+    for leaf, path in zip(tree.flatten(y0)[0], field.paths, strict=True):
+        bad = np.argwhere(~np.isfinite(concrete(leaf)))
+        if len(bad):
+            index = tuple(int(i) for i in bad[0])
+            where = f"{path}{list(index) if index else ''}".replace("y", "y0", 1)
+            raise ValueError(f"y0 must be finite, got {concrete(leaf)[index]} at {where}")
+
+
+def _times(t: Any) -> Any:
+    """t as a float64 vector, traced if it was."""
+    t = lift(t) if not isinstance(t, (list, tuple)) or any(type(x) is Node for x in t) else np.asarray(t)
+    values = np.asarray(concrete(t))
+    if values.dtype.kind not in "fiu":
+        raise TypeError(f"t must hold real numbers, got dtype {values.dtype}")
+    if values.ndim != 1 or len(values) < 2:
+        raise ValueError(f"t must be 1-D with at least two points, got shape {values.shape}")
+    if not np.all(np.isfinite(values)):
+        i = int(np.argmax(~np.isfinite(values)))
+        raise ValueError(f"t must be finite, got {values[i]} at t[{i}]")
+    direction = 1.0 if values[1] > values[0] else -1.0
+    steps = np.diff(values.astype(float)) * direction
+    if not np.all(steps > 0):
+        i = int(np.argmax(~(steps > 0)))
+        raise ValueError(
+            f"t must be strictly increasing or strictly decreasing, got t[{i}] = {values[i]}, "
+            f"t[{i + 1}] = {values[i + 1]}"
+        )
+    return t.astype(float)
+
+
+def _control(rule: Tableau, y0: Any, field: Field, rtol: Any, atol: Any, options: dict) -> Control:
+    allowed = ADAPTIVE_OPTIONS if rule.adaptive else FIXED_OPTIONS
+    kind = "adaptive" if rule.adaptive else "fixed-step"
+    for name in options:
+        if name in ADAPTIVE_OPTIONS + FIXED_OPTIONS and name not in allowed:
+            raise ValueError(f"{name} does not go with {rule.name}, which is {kind}; see nc.methods()")
+        if name not in allowed:
+            near = difflib.get_close_matches(name, allowed, 3, 0.4) or list(allowed)
+            raise TypeError(f"odeint has no option {name!r}; did you mean {', '.join(near)}?")
+    if not rule.adaptive and (rtol is not RTOL or atol is not ATOL):
+        raise ValueError(f"rtol and atol do not go with {rule.name}, which is fixed-step; give step_size")
+    for name, value in options.items():
+        number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+        if name == "norm" and not (value is None or callable(value)):
+            raise TypeError(f"norm must be a function from a vector (n,) to a float, got {value!r}")
+        if name != "norm" and value is not None and not number:
+            raise TypeError(f"{name} must be a number, got {value!r}")
+    rtol = _tolerance("rtol", rtol, y0, positive=True)
+    eps = np.finfo(field.dtype).eps
+    if rule.adaptive and np.min(rtol, initial=1.0) < 10 * eps:
+        warnings.warn(
+            f"rtol below 10 eps of {field.dtype} ({10 * eps:.1e}) cannot be met", RuntimeWarning, stacklevel=3
+        )
+    return Control(rtol=rtol, atol=_tolerance("atol", atol, y0, positive=False), **options)
+
+
+def _tolerance(name: str, value: Any, y0: Any, positive: bool) -> Any:
+    """A float, or a vector (n,) from one nested and shaped like y0."""
+    leaves, y_def = tree.flatten(y0)
+    wanted = f"{name} must be a {'positive' if positive else 'non-negative'} float"
+    shapes = [np.shape(leaf) for leaf in leaves]
+    like = f" or an array shaped like y0 {shapes[0]}" if len(shapes) == 1 else " or nested like y0"
+    try:
+        if y_def.kind is tree.LEAF or tree.flatten(value)[1].kind is tree.LEAF:
+            parts = [np.asarray(value, float)]
+        else:
+            parts = [np.asarray(part, float) for part in tree._leaves_like(y_def, value)]
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{wanted}{like}, got {value!r}") from error
+    scalar = len(parts) == 1 and parts[0].shape == ()
+    if not scalar and [p.shape for p in parts] != shapes:
+        raise ValueError(f"{wanted}{like}, got shape {', '.join(str(p.shape) for p in parts)}")
+    for part in parts:
+        if not np.all(np.isfinite(part)) or np.any(part <= 0 if positive else part < 0):
+            raise ValueError(f"{wanted}{like}, got {value!r}")
+    return float(parts[0]) if scalar else np.concatenate([p.ravel() for p in parts])
