@@ -1,0 +1,64 @@
+"""``node-core bench``: the compiled against the Python steppers, as a table."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+
+from ..bench import race
+from ..config import config
+from ..solvers import METHODS, tableau
+
+NAME = "bench"
+HELP = "race the compiled against the Python steppers"
+DESCRIPTION = """Race the compiled against the pure-Python steppers over methods and sizes.
+
+Both call the same NumPy function and take the same steps, in turn; medians, and the error of both results
+against the exact solution beside the times."""
+EPILOG = """examples:
+  node-core bench
+  node-core bench --methods dopri5,rk4 --sizes 2,100 --repeats 15
+  node-core bench --json > bench.json"""
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """The options of bench."""
+    parser.add_argument("--methods", default=",".join(METHODS), metavar="A,B", help="default: %(default)s")
+    parser.add_argument(
+        "--sizes", type=_sizes, default=(2, 20, 200, 2000), metavar="N,M",
+        help="numbers of state components, even (default: 2,20,200,2000)",
+    )  # fmt: skip
+    parser.add_argument("--repeats", type=int, default=7, metavar="N", help="solves of each (default: %(default)s)")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    sizes = tuple(int(part) for part in text.split(","))
+    if any(n < 2 or n % 2 for n in sizes):
+        raise argparse.ArgumentTypeError(f"must be even ints of at least 2, got {text}")
+    return sizes
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Race, and print each row as soon as it is measured."""
+    names = arguments.methods.split(",")
+    for name in names:
+        tableau(name)  # an unknown one is an error before anything runs
+    if arguments.repeats < 1:
+        raise ValueError(f"--repeats must be at least 1, got {arguments.repeats}")
+    results = race(names, arguments.sizes, arguments.repeats)
+    if arguments.json:
+        print(json.dumps({"config": config(), "results": [asdict(r) for r in results]}, indent=2))
+        return 0
+    print(
+        f"{'method':10} {'size':>6} {'nfev':>6} {'compiled ms':>12} {'python ms':>11} {'ratio':>7} "
+        f"{'error compiled':>15} {'error python':>13}"
+    )
+    for r in results:
+        print(
+            f"{r.method:10} {r.size:6} {r.nfev:6} {r.compiled * 1e3:12.3f} {r.python * 1e3:11.3f} {r.ratio:6.1f}x "
+            f"{r.error_compiled:15.1e} {r.error_python:13.1e}",
+            flush=True,
+        )
+    return 0
