@@ -63,30 +63,37 @@ class _Pass:
         """
         t, h = float(self.record.t[n]), float(self.record.h[n])
         y, K = self.record.y[n], self.record.K[n]  # (n,), (stages, n)
+        ha, hb = h * self.a, h * self.b
         y_bar, t_bar, h_bar = np.zeros_like(y), 0.0, 0.0
         for theta, g in outputs:  # y(theta) = y + h sum_i w_i(theta) K_i, and theta = (t_out - t) / h
-            w, slope = self.weights(theta), self.weights(theta, derivative=True) @ K
+            w = self.weights(theta)
             y_bar += g
             K_bar += (h * w)[:, None] * g
-            h_bar += dot(g, w @ K - theta * slope)
-            t_bar -= dot(g, slope)
+            if self.with_t:
+                slope = self.weights(theta, derivative=True) @ K
+                h_bar += dot(g, w @ K - theta * slope)
+                t_bar -= dot(g, slope)
         last = len(self.c) - 1
         if self.record.last_stage[n]:  # K_last = f(t + h, y_new)
-            Y_bar, time_bar = self.vjp(t + h, y + h * (self.b @ K), K_bar[last])
+            Y_bar, time_bar = self.vjp(t + h, y + hb @ K, K_bar[last])
             y_new_bar = y_new_bar + Y_bar
             t_bar, h_bar = t_bar + time_bar, h_bar + time_bar
         y_bar += y_new_bar
-        K_bar += (h * self.b)[:, None] * y_new_bar
-        h_bar += dot(y_new_bar, self.b @ K)
+        K_bar += hb[:, None] * y_new_bar
+        h_bar += self.along(y_new_bar, self.b, K)
         for i in range(last - 1, 0, -1):
-            increment, c = self.a[i] @ K, float(self.c[i])
-            Y_bar, time_bar = self.vjp(t + c * h, y + h * increment, K_bar[i])
+            c = float(self.c[i])
+            Y_bar, time_bar = self.vjp(t + c * h, y + ha[i, :i] @ K[:i], K_bar[i])
             y_bar += Y_bar
-            K_bar += (h * self.a[i])[:, None] * Y_bar
-            t_bar, h_bar = t_bar + time_bar, h_bar + c * time_bar + dot(Y_bar, increment)
+            K_bar[:i] += ha[i, :i, None] * Y_bar
+            t_bar, h_bar = t_bar + time_bar, h_bar + c * time_bar + self.along(Y_bar, self.a[i], K)
         self.grid_bar[n] += t_bar - h_bar
         self.grid_bar[n + 1] += h_bar
         return y_bar
+
+    def along(self, Y_bar: np.ndarray, weights: np.ndarray, K: np.ndarray) -> float:
+        """What h gets of Y_bar for Y = y + h sum_i weights_i K_i; only t wants it."""
+        return dot(Y_bar, weights @ K) if self.with_t else 0.0
 
 
 def pull_back(

@@ -243,7 +243,7 @@ class ArraySlot(int):
 
 
 def _fill(index: tuple, arrays: tuple) -> tuple:
-    return tuple(arrays[i] if type(i) is ArraySlot else i for i in index)
+    return tuple([arrays[i] if type(i) is ArraySlot else i for i in index]) if arrays else index
 
 
 def _scatter(g: Any, *arrays: Any, index: tuple, shape: tuple) -> np.ndarray:
@@ -276,12 +276,14 @@ def _matmul_dx(g: Any, out: Any, x: Any, y: Any) -> Any:
     if np.ndim(y) == 1:
         return match(g[..., None] * conj(y), x)
     if np.ndim(x) == 1:
-        return match((conj(y) @ g[..., :, None])[..., 0], x)
+        return conj(y) @ g if np.ndim(y) == 2 else match((conj(y) @ g[..., :, None])[..., 0], x)
     return match(g @ _H(y), x)
 
 
 def _matmul_dy(g: Any, out: Any, x: Any, y: Any) -> Any:
     if np.ndim(x) == 1:
+        if np.ndim(y) == 2:
+            return np.reshape(conj(x), (-1, 1)) * g
         return match(conj(x)[:, None] * g[..., None, :], y) if np.ndim(y) > 1 else match(conj(x) * g, y)
     if np.ndim(y) == 1:
         return match((_H(x) @ g[..., :, None])[..., 0], y)

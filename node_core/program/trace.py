@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -16,8 +18,8 @@ from ..autodiff.primitive import Primitive
 
 __all__ = ["Graph", "Instruction", "TraceError", "Value", "trace"]
 
-_OURS = str(Path(__file__).parents[1])
-_NUMPY = str(Path(np.__file__).parent)
+_OURS = str(Path(__file__).parents[1]) + os.sep
+_NUMPY = str(Path(np.__file__).parent) + os.sep
 
 
 class TraceError(TypeError):
@@ -74,20 +76,25 @@ class Graph:
 
     def run(self, leaves: Sequence, captured: Sequence = ()) -> list:
         """The output leaves for these input leaves; `captured` replaces the captured values, in order."""
-        env: list[Any] = [None] * len(self.values)
+        env = self._start()
         for number, leaf in zip(self.inputs, leaves, strict=True):
             env[number] = leaf
         for number, x in zip(self.captured, captured, strict=True):
             env[number] = x
-        for number, x in self.constants.items():
-            env[number] = x
-        if any(type(x) is Node for x in env):
+        if any([type(x) is Node for x in (*leaves, *captured)]):
             for step in self.instructions:
                 env[step.out] = apply(step.primitive, tuple([env[i] for i in step.operands]), step.params)
         else:
             for step in self.instructions:
                 env[step.out] = step.primitive.evaluate(*[env[i] for i in step.operands], **step.params)
         return [env[number] for number in self.outputs]
+
+    def _start(self) -> list:
+        """The values before the first instruction: the constants in their places."""
+        env: list[Any] = [None] * len(self.values)
+        for number, x in self.constants.items():
+            env[number] = x
+        return env
 
     def __str__(self) -> str:
         from .draw import listing
@@ -159,10 +166,15 @@ def _depends(what: str, instead: str) -> str:
     return f"{user_line()}: {what} depends on the value of a traced array; write {instead} instead"
 
 
+def is_users(filename: str) -> bool:
+    """Whether a file belongs neither to this package nor to NumPy."""
+    return not filename.startswith((_OURS, _NUMPY))
+
+
 def user_line() -> str:
     """``file:line`` of the innermost frame outside this package and NumPy."""
     frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith((_OURS, _NUMPY)):
+    while frame.f_back is not None and not is_users(frame.f_code.co_filename):
         frame = frame.f_back  # type: ignore[assignment]
     return f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
@@ -174,9 +186,10 @@ def trace(fun: Callable, *args: Any) -> Graph:
     function runs once, on the arguments given. Raises TraceError, with the line of the user's code, if its
     course depends on their values.
 
+    >>> import numpy as np
     >>> print(trace(lambda t, y: -y, 0.0, np.ones(2)))
-    graph <lambda>(arg0: float64[], arg1: float64[2])
-      %0 = negative(arg1)    float64[2]
+    graph <lambda>(t: float64[], y: float64[2])
+      %0 = negative(y)    float64[2]
       return %0
     """
     recorder = GraphTrace()
@@ -216,6 +229,7 @@ def _without_dead_code(instructions: list[Instruction], outputs: list[int]) -> l
 def _argument_names(fun: Callable, args: tuple) -> list[str]:
     """y, W['a'][0], ... by the function's own parameter names."""
     code = getattr(fun, "__code__", None)
-    given = list(code.co_varnames[: code.co_argcount]) if code is not None else []
+    first = 1 if inspect.ismethod(fun) else 0  # self is not among args
+    given = list(code.co_varnames[first : code.co_argcount]) if code is not None else []
     given += [f"arg{i}" for i in range(len(given), len(args))]
     return [name for arg, prefix in zip(args, given, strict=False) for name in tree.paths(arg, prefix)]
