@@ -25,4 +25,11 @@ int nc_isa_supported(const struct nc_isa *isa)
     return isa == &nc_isa_baseline;
 }
 
-const char *nc_compiler_version(void) { return __VERSION__; }
+const char *nc_compiler_version(void)
+{
+#ifdef __clang__
+    return __VERSION__;  // begins with its name
+#else
+    return "gcc " __VERSION__;
+#endif
+}

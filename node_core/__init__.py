@@ -1,16 +1,16 @@
 """node_core: neural ordinary differential equations on a CPU, with nothing but NumPy to install.
 
-    import numpy as np
-    import node_core as nc
+import numpy as np
+import node_core as nc
 
-    def f(t, y, A):
-        return y**3 @ A
+def f(t, y, A):
+    return y**3 @ A
 
-    def loss(A):
-        y = nc.odeint(f, np.array([2.0, 0.0]), np.linspace(0, 1, 10), args=(A,))
-        return np.mean(y**2)
+def loss(A):
+    y = nc.odeint(f, np.array([2.0, 0.0]), np.linspace(0, 1, 10), args=(A,))
+    return np.mean(y**2)
 
-    value, gradient = nc.value_and_grad(loss)(np.array([[-0.1, 2.0], [-2.0, -0.1]]))
+value, gradient = nc.value_and_grad(loss)(np.array([[-0.1, 2.0], [-2.0, -0.1]]))
 """
 
 from . import nn, optim

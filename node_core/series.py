@@ -71,7 +71,7 @@ def _cells(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """The header, and (line number, cells) of every row that is not blank."""
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file)
+            reader = csv.reader(file, skipinitialspace=True)
             lines = [(reader.line_num, [c.strip() for c in cells]) for cells in reader if any(map(str.strip, cells))]
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{path} is not a CSV file in UTF-8: {error}") from error

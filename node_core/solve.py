@@ -24,6 +24,7 @@ ADAPTIVE_OPTIONS = (
     "first_step", "max_step", "min_step", "max_num_steps", "safety", "min_factor", "max_factor", "norm",
 )  # fmt: skip
 FIXED_OPTIONS = ("step_size",)
+MAY_BE_NONE = ("first_step", "step_size")  # None stands for the automatic choice
 LATER_GRADIENTS = ("interpolated", "forward", "auto")
 
 
@@ -127,16 +128,19 @@ def _outputs(field: Field, ys: Any) -> Any:
 
 
 def _choice(name: str, value: Any, known: Any, later: tuple = ()) -> None:
-    if value in later:
+    if isinstance(value, str) and value in later:
         raise NotImplementedError(f"{name}={value!r} does not exist yet; there is {', '.join(known)}")
-    if value not in known:
+    if not isinstance(value, str) or value not in known:
         raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
 
 
 def _state(y0: Any) -> Any:
     """y0 with arrays at its leaves: a list or tuple of numbers is an array, ints become floats."""
-    if type(y0) in (list, tuple) and y0 and all(_is_numbers(x) for x in y0):
-        y0 = lift(list(y0))
+    if type(y0) in (list, tuple) and all(_is_numbers(x) for x in y0):
+        try:
+            y0 = lift(list(y0))
+        except ValueError as error:  # a ragged list
+            raise ValueError(f"y0 must be an array, or nested numbers of one length, got {y0!r}") from error
     y0 = tree.map(_state_leaf, y0)
     dtypes = {str(leaf.dtype) for leaf in tree.flatten(y0)[0]}
     if len(dtypes) > 1:
@@ -176,8 +180,11 @@ def _finite_state(field: Field, y0: Any) -> None:
 
 def _times(t: Any) -> Any:
     """t as a float64 vector, traced if it was."""
-    t = lift(t) if not isinstance(t, (list, tuple)) or any(type(x) is Node for x in t) else np.asarray(t)
-    values = np.asarray(concrete(t))
+    try:
+        t = lift(t)
+        values = np.asarray(concrete(t))
+    except ValueError as error:  # a ragged list
+        raise ValueError(f"t must be 1-D with at least two points, got {t!r}") from error
     if values.dtype.kind not in "fiu":
         raise TypeError(f"t must hold real numbers, got dtype {values.dtype}")
     if values.ndim != 1 or len(values) < 2:
@@ -185,6 +192,8 @@ def _times(t: Any) -> Any:
     if not np.all(np.isfinite(values)):
         i = int(np.argmax(~np.isfinite(values)))
         raise ValueError(f"t must be finite, got {values[i]} at t[{i}]")
+    if not np.isfinite(float(values[-1]) - float(values[0])):
+        raise ValueError(f"t must span a finite time, got {values[0]} to {values[-1]}")
     direction = 1.0 if values[1] > values[0] else -1.0
     steps = np.diff(values.astype(float)) * direction
     if not np.all(steps > 0):
@@ -211,11 +220,12 @@ def _control(rule: Tableau, y0: Any, field: Field, rtol: Any, atol: Any, options
         number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
         if name == "norm" and not (value is None or callable(value)):
             raise TypeError(f"norm must be a function from a vector (n,) to a float, got {value!r}")
-        if name != "norm" and value is not None and not number:
+        if name != "norm" and not number and not (value is None and name in MAY_BE_NONE):
             raise TypeError(f"{name} must be a number, got {value!r}")
+    given = rtol is not RTOL  # the default is no mistake of the user, and good enough for float32
     rtol = _tolerance("rtol", rtol, y0, positive=True)
     eps = np.finfo(field.dtype).eps
-    if rule.adaptive and np.min(rtol, initial=1.0) < 10 * eps:
+    if rule.adaptive and given and np.min(rtol, initial=1.0) < 10 * eps:
         warnings.warn(
             f"rtol below 10 eps of {field.dtype} ({10 * eps:.1e}) cannot be met", RuntimeWarning, stacklevel=3
         )

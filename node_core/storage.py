@@ -83,16 +83,16 @@ def load(path: str | os.PathLike, like: Any = None) -> Any:
     """
     path = _with_suffix(path)
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if "__tree__" not in file.files:
-                raise ValueError(f"{path} was not written by node_core's save: it holds {file.files[:5]}")
-            content = json.loads(str(file["__tree__"]))
-            if content.get("format") != FORMAT:
-                raise ValueError(f"{path} is of another format, {content.get('format')!r}, not {FORMAT!r}")
-            loaded = _rebuild(content["tree"], file)
-    except FileNotFoundError:
+        # Opened and looked at here: np.load leaves a broken file open, and advises allow_pickle=True.
+        with open(path, "rb") as raw:
+            if not zipfile.is_zipfile(raw):
+                raise zipfile.BadZipFile("no zip archive")
+            raw.seek(0)
+            with np.load(raw, allow_pickle=False) as file:
+                loaded = _read(file, path)
+    except (FileNotFoundError, IsADirectoryError, PermissionError):
         raise
-    except (zipfile.BadZipFile, EOFError, OSError, KeyError, AttributeError, json.JSONDecodeError) as error:
+    except (zipfile.BadZipFile, EOFError, OSError, KeyError, AttributeError, TypeError) as error:
         raise ValueError(f"{path} is truncated or not a node_core file: {error}") from error
     except ValueError as error:
         if str(path) in str(error):
@@ -100,11 +100,24 @@ def load(path: str | os.PathLike, like: Any = None) -> Any:
         raise ValueError(f"{path} is truncated or not a node_core file: {error}") from error
     if like is None:
         return loaded
-    leaves = tree.flatten(loaded)[0]
     treedef = tree.flatten(like)[1]
-    if tree.paths(loaded) != tree.paths(_as_plain(like)):
-        raise ValueError(f"{path} holds another structure than `like`: {tree.flatten(loaded)[1]}, not {treedef}")
+    try:
+        leaves = tree._leaves_like(tree.flatten(_as_plain(like))[1], loaded)
+    except ValueError:
+        raise ValueError(
+            f"{path} holds another structure than `like`: {tree.flatten(loaded)[1]}, not {treedef}"
+        ) from None
     return tree.unflatten(treedef, leaves)
+
+
+def _read(file: Any, path: Path) -> Any:
+    """The tree in an open .npz file."""
+    if "__tree__" not in file.files:
+        raise ValueError(f"{path} was not written by node_core's save: it holds {file.files[:5]}")
+    content = json.loads(str(file["__tree__"]))
+    if content.get("format") != FORMAT:
+        raise ValueError(f"{path} is of another format, {content.get('format')!r}, not {FORMAT!r}")
+    return _rebuild(content["tree"], file)
 
 
 def _as_plain(node: Any) -> Any:

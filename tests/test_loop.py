@@ -1,5 +1,7 @@
 """integrate: steps, outputs, records, counts and failures, on both backends."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -45,17 +47,32 @@ CONTROLS = {
 }
 
 
-@pytest.mark.parametrize("method", [*METHODS.values(), HEUN21], ids=lambda m: m.name)
-@pytest.mark.parametrize("control", CONTROLS.values(), ids=CONTROLS)
-@pytest.mark.parametrize("sign", [1.0, -1.0], ids=["forward", "backward"])
-def test_both_backends_take_the_same_steps(method, control, sign):
+WITH_HEUN21 = pytest.mark.parametrize("method", [*METHODS.values(), HEUN21], ids=lambda m: m.name)
+CONTROL = pytest.mark.parametrize("control", CONTROLS.values(), ids=CONTROLS)
+SIGN = pytest.mark.parametrize("sign", [1.0, -1.0], ids=["forward", "backward"])
+
+
+@WITH_HEUN21
+@CONTROL
+@SIGN
+def test_both_backends_make_the_same_decisions_and_outputs(method, control, sign):
     c, p = both(pendulum, Y0, sign * T, method, control)
     assert c.stats == p.stats
     np.testing.assert_allclose(c.y, p.y, rtol=1e-9, atol=1e-9)
-    for name in ("t", "h", "y", "K"):
-        np.testing.assert_allclose(getattr(c.record, name), getattr(p.record, name), rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(c.record.last_stage, p.record.last_stage)
     np.testing.assert_array_equal(c.record.output_step, p.record.output_step)
+
+
+@WITH_HEUN21
+@CONTROL
+@SIGN
+def test_both_backends_record_the_same_steps(method, control, sign):
+    """From a first step of 0.3: after Hairer's, of 1e-4, the error estimate is a sum of stages that cancel to
+    rounding, and the next step would be a function of that rounding alone."""
+    control = dataclasses.replace(control, first_step=min(0.3, control.max_step))
+    c, p = both(pendulum, Y0, sign * T, method, control)
+    for name in ("t", "h", "y", "K"):
+        np.testing.assert_allclose(getattr(c.record, name), getattr(p.record, name), rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.complex64, np.complex128])

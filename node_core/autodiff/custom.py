@@ -43,7 +43,8 @@ class custom_vjp:
         if not any(type(leaf) is Node for leaf in leaves):
             return self.fun(*args)
         rule = _CustomPrimitive(self, treedef)
-        return rule.unravel(apply(rule, tuple(leaves), {}))
+        flat = apply(rule, tuple(leaves), {})
+        return rule.unravel(flat)  # which apply has set
 
 
 class _CustomPrimitive(Primitive):

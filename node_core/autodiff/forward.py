@@ -52,5 +52,5 @@ def jvp(fun: Callable, primals: tuple, tangents: tuple) -> tuple[Any, Any]:
     out_leaves, out_def = tree.flatten(run(trace, fun, tree.unflatten(treedef, boxed)))
     mine = [is_traced(x) and x.owner is trace for x in out_leaves]
     values = [x.value if own else x for x, own in zip(out_leaves, mine, strict=True)]
-    found = [x.slot if own else np.zeros_like(x) for x, own in zip(out_leaves, mine, strict=True)]
+    found = [x.slot if own else np.zeros_like(x)[()] for x, own in zip(out_leaves, mine, strict=True)]
     return tree.unflatten(out_def, values), tree.unflatten(out_def, found)

@@ -76,7 +76,9 @@ def _astype(self: Node, dtype: Any, *_: Any, **__: Any) -> Any:
 
 
 Node.astype = _astype  # type: ignore[attr-defined]
-Node.reshape = lambda self, *lengths: shape.reshape(self, _shape_argument(lengths))  # type: ignore[attr-defined]
+Node.reshape = lambda self, *lengths, order="C": shape.reshape(  # type: ignore[attr-defined]
+    self, _shape_argument(lengths), order
+)
 Node.transpose = lambda self, *axes: shape.transpose(self, _shape_argument(axes) or None)  # type: ignore[attr-defined]
 Node.flatten = shape.ravel  # type: ignore[attr-defined]
 Node.conj = Node.conjugate = lambda self: table.CONJ(self)  # type: ignore[attr-defined]

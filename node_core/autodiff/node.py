@@ -75,13 +75,21 @@ def run(trace: Trace, fun: Callable, args: tuple) -> Any:
 
     What comes back as ``np.array([y[1], -y[0]])``, an object array of Nodes, is stacked while that can
     still be recorded. NumPy turns our refusal of ``out[i] = y[i]`` into a ValueError about sequences; the
-    refusal itself is what the user should read.
+    refusal itself is what the user should read. Nor does it say what to write instead of a function of such
+    an object array.
     """
     try:
         return tree.map(lambda x: lift(x) if isinstance(x, np.ndarray) else x, fun(*args))
     except ValueError as error:
         if isinstance(error.__cause__, TypeError) and "traced value" in str(error.__cause__):
             raise TypeError(str(error.__cause__)) from error
+        raise
+    except TypeError as error:
+        if "of type Node which has no callable" in str(error):
+            raise TypeError(
+                f"np.array([...]) of traced values is an object array, on which NumPy says: {error}. "
+                "Write np.stack([...]) instead"
+            ) from error
         raise
     finally:
         trace.close()

@@ -97,7 +97,7 @@ def vjp(fun: Callable, *primals: Any) -> tuple[Any, Callable]:
         found = trace.pull(seeds) if seeds else {}
         grads = [found.get(box.slot, None) if is_traced(box) and box.owner is trace else None for box in boxed]
         grads = [
-            np.zeros_like(leaf) if g is None and tree.is_floating(leaf) else g
+            np.zeros_like(leaf)[()] if g is None and tree.is_floating(leaf) else g
             for g, leaf in zip(grads, leaves, strict=True)
         ]
         return tree.unflatten(treedef, grads)

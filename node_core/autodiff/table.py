@@ -276,17 +276,17 @@ def _matmul_dx(g: Any, out: Any, x: Any, y: Any) -> Any:
     if np.ndim(y) == 1:
         return match(g[..., None] * conj(y), x)
     if np.ndim(x) == 1:
-        return conj(y) @ g if np.ndim(y) == 2 else match((conj(y) @ g[..., :, None])[..., 0], x)
+        return match(conj(y) @ g if np.ndim(y) == 2 else (conj(y) @ g[..., :, None])[..., 0], x)
     return match(g @ _H(y), x)
 
 
 def _matmul_dy(g: Any, out: Any, x: Any, y: Any) -> Any:
     if np.ndim(x) == 1:
         if np.ndim(y) == 2:
-            return np.reshape(conj(x), (-1, 1)) * g
+            return match(np.reshape(conj(x), (-1, 1)) * g, y)
         return match(conj(x)[:, None] * g[..., None, :], y) if np.ndim(y) > 1 else match(conj(x) * g, y)
     if np.ndim(y) == 1:
-        return match((_H(x) @ g[..., :, None])[..., 0], y)
+        return match(_H(x) @ g if np.ndim(x) == 2 else (_H(x) @ g[..., :, None])[..., 0], y)
     return match(_H(x) @ g, y)
 
 

@@ -101,9 +101,10 @@ def grad(fun: Callable, argnums: Argnums = 0) -> Callable:
 def jacobian(fun: Callable, argnums: Argnums = 0) -> Callable:
     """The Jacobian, shaped ``out.shape + argument.shape`` for each output and argument leaf.
 
-    Nested like the output and, inside, like the argument. Runs column by column in forward mode or row by
-    row in reverse mode, whichever needs fewer passes. Of a real function of a complex z it gives dL/dx + i
-    dL/dy, as `grad` does.
+    Nested like the output and, inside, like the argument; None at leaves of either that hold no number to
+    differentiate. Runs column by column in forward mode or row by row in reverse mode, whichever needs fewer
+    passes. Of a real function of a complex z = x + iy it gives dL/dx + i dL/dy, as `grad` does; of a complex
+    function df/dx, which is f'(z) where f is holomorphic.
     """
 
     @functools.wraps(fun)
@@ -116,9 +117,9 @@ def jacobian(fun: Callable, argnums: Argnums = 0) -> Callable:
         out_leaves, out_def = tree.flatten(out)
         in_leaves, in_def = tree.flatten(primals)
         n_out, n_in = (sum(int(np.size(concrete(x))) for x in xs) for xs in (out_leaves, in_leaves))
-        plain = not any(np.iscomplexobj(x) or not tree.is_floating(x) for x in in_leaves + out_leaves)
-        if plain and n_in < n_out:
-            blocks = _by_columns(inner, in_leaves, in_def, len(out_leaves))
+        complex_in, complex_out = (any(np.iscomplexobj(x) for x in xs) for xs in (in_leaves, out_leaves))
+        if complex_out or (n_in < n_out and not complex_in):
+            blocks = _by_columns(inner, in_leaves, in_def, out_leaves)
         else:
             blocks = _by_rows(pullback, out_leaves, out_def, in_leaves)
         nested = [tree.unflatten(in_def, row) for row in blocks]
@@ -141,22 +142,30 @@ def _by_rows(pullback: Callable, out_leaves: list, out_def: Any, in_leaves: list
     for k, out in enumerate(out_leaves):
         rows = [tree.flatten(pullback(tree.unflatten(out_def, unit)))[0] for unit in _units(out_leaves, k)]
         blocks.append([
-            None if not tree.is_floating(x) else
+            None if out is None or not tree.is_floating(x) else
             _assemble([row[j] for row in rows], np.shape(out) + np.shape(x), x)
             for j, x in enumerate(in_leaves)
         ])  # fmt: skip
     return blocks
 
 
-def _by_columns(fun: Callable, in_leaves: list, in_def: Any, n_out: int) -> list[list]:
+def _by_columns(fun: Callable, in_leaves: list, in_def: Any, out_leaves: list) -> list[list]:
     """blocks[output leaf][input leaf], one jvp for every input entry."""
     primals = tree.unflatten(in_def, in_leaves)
-    blocks: list[list] = [[] for _ in range(n_out)]
+    blocks: list[list] = [[] for _ in out_leaves]
     for j, x in enumerate(in_leaves):
+        if not tree.is_floating(x):
+            for block in blocks:
+                block.append(None)
+            continue
         columns = [tree.flatten(jvp(fun, primals, tree.unflatten(in_def, unit))[1])[0] for unit in _units(in_leaves, j)]
-        for k in range(n_out):
-            stacked = np.stack([column[k] for column in columns], axis=-1)
-            blocks[k].append(np.reshape(stacked, np.shape(columns[0][k]) + np.shape(x)))
+        for k, out in enumerate(out_leaves):
+            if out is None:
+                blocks[k].append(None)
+                continue
+            stacked = [np.reshape(column[k], (*np.shape(out), 1)) for column in columns]
+            empty = np.zeros((*np.shape(out), 0), np.asarray(concrete(out)).dtype)
+            blocks[k].append(np.reshape(np.concatenate([empty, *stacked], axis=-1), np.shape(out) + np.shape(x)))
     return blocks
 
 

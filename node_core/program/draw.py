@@ -39,7 +39,7 @@ def _short(value: Any) -> str:
 
 
 def listing(graph: Graph) -> str:
-    """One line an instruction: result, primitive, operands, type, and the user's line it comes from."""
+    """One line an instruction: result, primitive, operands and type."""
     inputs = [f"{graph.values[i].name}: {_type(graph, i)}" for i in graph.inputs]
     lines = [f"graph {graph.name}({', '.join(inputs)})"]
     lines += [f"  {graph.values[i].name}: {_type(graph, i)}    closed over" for i in graph.captured]
@@ -51,16 +51,21 @@ def listing(graph: Graph) -> str:
 
 def to_dot(graph: Graph) -> str:
     """The graph in Graphviz's language: inputs as boxes, instructions as ellipses, outputs bold."""
-    lines = [f'digraph "{graph.name}" {{', "  rankdir=TB; node [fontname=monospace];"]
+    lines = [f"digraph {_quoted(graph.name)} {{", "  rankdir=TB; node [fontname=monospace];"]
     for i in [*graph.inputs, *graph.captured]:
-        lines.append(f'  n{i} [shape=box label="{graph.values[i].name}\\n{_type(graph, i)}"];')
+        lines.append(f"  n{i} [shape=box label={_quoted(graph.values[i].name, _type(graph, i))}];")
     for step in graph.instructions:
         bold = " penwidth=2" if step.out in graph.outputs else ""
         tip = f"{Path(step.line.rpartition(':')[0]).name}:{step.line.rpartition(':')[2]}"
-        label = f"{step.primitive.name}\\n{_type(graph, step.out)}"
-        lines.append(f'  n{step.out} [shape=ellipse label="{label}" tooltip="{tip}"{bold}];')
+        label = _quoted(step.primitive.name, _type(graph, step.out))
+        lines.append(f"  n{step.out} [shape=ellipse label={label} tooltip={_quoted(tip)}{bold}];")
         lines += [f"  n{i} -> n{step.out};" for i in step.operands if i not in graph.constants]
     return "\n".join([*lines, "}"]) + "\n"
+
+
+def _quoted(*rows: str) -> str:
+    """Rows of text as one string of Graphviz's language."""
+    return '"' + "\\n".join(row.replace("\\", "\\\\").replace('"', '\\"') for row in rows) + '"'
 
 
 def _layers(graph: Graph) -> list[list[int]]:

@@ -6,6 +6,7 @@ traced, and its VJP is then recorded anew at every evaluation.
 
 from __future__ import annotations
 
+import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,7 +15,7 @@ import numpy as np
 
 from ..autodiff import tree, vjp
 from ..autodiff.node import Node, concrete, lift
-from .trace import Graph, TraceError, trace
+from .trace import Graph, TraceError, is_users, trace
 
 __all__ = ["ClosedOverError", "Field", "closed_over_names"]
 
@@ -167,14 +168,21 @@ class Field:
         return [out, *pullback(a)]
 
     def _graph(self, t: float, y: np.ndarray, with_t: bool) -> Graph | None:
-        """The traced VJP, or None (with one warning) where func cannot be traced."""
+        """The traced VJP, or None (with one warning) where func cannot be traced.
+
+        What fails without a graph too comes through unchanged.
+        """
         if with_t not in self._graphs:
             try:
                 self._graphs[with_t] = self._traced(t, y, with_t)
-            except (TypeError, ValueError, IndexError) as error:
+            except ClosedOverError:
                 self._graphs[with_t] = None
-                if isinstance(error, TraceError):  # other errors come again, unchanged, from the eager path
-                    _warn(f"func is not traced ({error}); its VJP is recorded anew at every step, which is slower")
+            except Exception as error:
+                self._graphs[with_t] = None
+                if not isinstance(error, TraceError):
+                    self._pulled(t, y, self.parameters, np.ones_like(y), with_t)
+                reason = str(error) if isinstance(error, TraceError) else f"{_line_of(error)}: {error}"
+                _warn(f"func is not traced ({reason}); its VJP is recorded anew at every step, which is slower")
         return self._graphs[with_t]
 
     def _traced(self, t: float, y: np.ndarray, with_t: bool) -> Graph | None:
@@ -185,8 +193,9 @@ class Field:
         if graph.captured:
             raise ClosedOverError(closed_over_names(self.func))
         for point in (y, y + 1e-3 * (1 + np.abs(y))):
-            got = graph.run([t, point, *self.parameters, np.ones_like(y)])[0]
-            wanted = self(t, point)
+            with np.errstate(all="ignore"):  # the second point is made up; that func overflows there is no news
+                got = graph.run([t, point, *self.parameters, np.ones_like(y)])[0]
+                wanted = self(t, point)
             scale = np.max(np.abs(wanted), initial=0.0)
             if not np.allclose(got, wanted, rtol=1e-4, atol=1e-4 * scale, equal_nan=True):
                 _warn("func gave two answers for one (t, y): it is not pure, and is recorded at every step")
@@ -196,6 +205,12 @@ class Field:
 
 def _cast(x: Any, dtype: np.dtype) -> Any:
     return x.astype(dtype) if hasattr(x, "astype") else np.asarray(x, dtype)
+
+
+def _line_of(error: Exception) -> str:
+    """``file:line`` of the user's code in which an error arose."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return next((f"{f.filename}:{f.lineno}" for f in reversed(frames) if is_users(f.filename)), "func")
 
 
 def _warn(message: str) -> None:

@@ -81,7 +81,7 @@ class Graph:
             env[number] = leaf
         for number, x in zip(self.captured, captured, strict=True):
             env[number] = x
-        if any([type(x) is Node for x in (*leaves, *captured)]):
+        if any(type(x) is Node for x in (*leaves, *captured)):
             for step in self.instructions:
                 env[step.out] = apply(step.primitive, tuple([env[i] for i in step.operands]), step.params)
         else:

@@ -81,7 +81,7 @@ class Control:
             raise ValueError(
                 f"min_step must be finite, at least 0 and at most max_step {self.max_step}, got {self.min_step!r}"
             )
-        if int(self.max_num_steps) != self.max_num_steps or not 1 <= self.max_num_steps < 2**63:
+        if not 1 <= self.max_num_steps < 2**63 or int(self.max_num_steps) != self.max_num_steps:
             raise ValueError(f"max_num_steps must be an integer of at least 1, got {self.max_num_steps!r}")
         if not 0.0 < self.safety <= 1.0:
             raise ValueError(f"safety must be in (0, 1], got {self.safety!r}")

@@ -173,6 +173,13 @@ TSIT5 = Tableau(
 
 METHODS: dict[str, Tableau] = {m.name: m for m in (EULER, MIDPOINT, HEUN2, RK4, BOSH3, DOPRI5, TSIT5)}
 
+# Known names of methods still to come: a user who types one has made no mistake.
+PLANNED = (
+    "heun3", "ralston", "rk38", "ssprk3", "explicit_adams", "implicit_adams", "adaptive_heun", "fehlberg2",
+    "fehlberg45", "cash_karp", "dopri8", "vern7", "vern9", "RK23", "RK45", "DOP853", "symplectic_euler", "leapfrog",
+    "velocity_verlet", "yoshida4", "Radau", "BDF", "LSODA",
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Method:
@@ -188,10 +195,17 @@ class Method:
 
 
 def tableau(name: str) -> Tableau:
-    """The method of that name; ValueError with the nearest names if there is none."""
+    """The method of that name.
+
+    Raises NotImplementedError for one that is planned, ValueError with the nearest names for any other.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"method must be a name, one of {', '.join(METHODS)}, got {type(name).__name__}")
     if name in METHODS:
         return METHODS[name]
-    nearest = difflib.get_close_matches(str(name), METHODS, n=3, cutoff=0.4)
+    if name in PLANNED:
+        raise NotImplementedError(f"method {name!r} does not exist yet; there are {', '.join(METHODS)}")
+    nearest = difflib.get_close_matches(name, METHODS, n=3, cutoff=0.4)
     hint = f"did you mean {' or '.join(map(repr, nearest))}? " if nearest else ""
     raise ValueError(f"method {name!r} is not known; {hint}There are {', '.join(METHODS)}")
 

@@ -159,7 +159,8 @@ def norm(x: Any, ord: Any = None, axis: Any = None, *, keepdims: Any = False) ->
     if len(axes) == 1 and ord is not None and ord != 2:
         out = _vector_norm(np.abs(x), ord, axes)
     elif ord in (None, "fro") or (ord == 2 and len(axes) == 1):
-        out = _root(total(T.REAL(conj(x) * x) if np.iscomplexobj(x) else x * x, axes, keepdims=True))
+        squares = T.REAL(conj(x) * x) if np.iscomplexobj(x) else x * x
+        out = _root(total(squares, axes, keepdims=True), 0.5)
     elif len(axes) == 2 and ord in (1, -1, np.inf, -np.inf):
         rows, columns = axes if abs(ord) == 1 else axes[::-1]
         extreme = largest if ord > 0 else smallest
@@ -174,9 +175,10 @@ def _vector_norm(r: Any, ord: Any, axes: tuple) -> Any:
         return (largest if ord > 0 else smallest)(r, axes, keepdims=True)
     if ord == 0:
         return total(1.0 * (r != 0), axes, keepdims=True)
-    return total(r if ord == 1 else r**ord, axes, keepdims=True) ** (1.0 / ord)
+    return total(r, axes, keepdims=True) if ord == 1 else _root(total(r**ord, axes, keepdims=True), 1.0 / ord)
 
 
-def _root(squares: Any) -> Any:
-    """sqrt with derivative 0 at 0."""
-    return np.where(squares == 0, 0, T.SQRT(np.where(squares == 0, 1, squares)))
+def _root(x: Any, power: float) -> Any:
+    """x^power with derivative 0 at 0."""
+    inside = np.where(x == 0, 1, x)
+    return np.where(x == 0, 0, T.SQRT(inside) if power == 0.5 else inside**power)
