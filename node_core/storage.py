@@ -46,7 +46,7 @@ def save(path: str | os.PathLike, tree_: Any) -> None:
 
     def write(temporary: str) -> None:
         with open(temporary, "wb") as file:
-            np.savez(file, __tree__=np.array(structure), **arrays)  # type: ignore[arg-type]
+            np.savez(file, __tree__=np.array(structure), **arrays)
 
     write_aside(path, write)
 

@@ -240,3 +240,14 @@ def test_ravel_is_differentiable_in_both_directions():
     assert gradient["b"] == 100.0
     unravel = nc.tree.ravel(p)[1]
     np.testing.assert_array_equal(nc.grad(lambda v: unravel(v)["a"][1] * unravel(v)["b"])(np.ones(3)), [0, 1, 1])
+
+
+def test_aux_loses_the_level_that_ended_and_keeps_the_outer_ones():
+    def outer(x):
+        def inner(y):
+            return x * y**2, x**3 * y
+
+        (_, aux), gradient = nc.value_and_grad(inner, has_aux=True)(2.0)
+        return aux + gradient
+
+    assert nc.grad(outer)(3.0) == pytest.approx(3 * 3.0**2 * 2.0 + 2 * 2.0)

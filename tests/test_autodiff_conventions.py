@@ -154,3 +154,9 @@ def test_float32_stays_float32_and_a_python_float_stays_weak():
     assert value.dtype == tangent.dtype == np.float32
     assert nc.jacobian(f, 1)(2.0, y).dtype == np.float32
     assert nc.hessian(lambda y: np.sum(f(2.0, y)))(y).dtype == np.float32
+
+
+def test_tangent_of_a_python_float_is_weak_too():
+    tangent = nc.jvp(lambda t: t * t + 1.0, (2.0,), (1.0,))[1]
+    assert tangent == 4.0
+    assert (np.float32(1.0) * tangent).dtype == np.float32

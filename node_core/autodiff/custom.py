@@ -74,7 +74,7 @@ class _CustomPrimitive(Primitive):
 
     def pullback(self, g: Any, saved: Any, wanted: Sequence[bool]) -> list:
         residuals, operands = saved
-        grads = self.owner.backward(residuals, self.unravel(g))  # type: ignore[misc]
+        grads = self.owner.backward(residuals, self.unravel(g))
         n_args = len(self.treedef.children)
         if not isinstance(grads, tuple) or len(grads) != n_args:
             raise TypeError(f"{self.name}: backward must return a tuple of {n_args} cotangents, got {grads!r}")

@@ -39,12 +39,6 @@ for _name, _primitive in {
 }.items():  # fmt: skip
     setattr(Node, f"__{_name}__", _binary(_primitive)[0])
 
-Node.__neg__ = lambda self: table.NEGATIVE(self)  # type: ignore[attr-defined]
-Node.__pos__ = lambda self: self  # type: ignore[attr-defined]
-Node.__abs__ = lambda self: table.ABS(self)  # type: ignore[attr-defined]
-Node.__invert__ = lambda self: ALL["invert"](self)  # type: ignore[attr-defined]
-Node.__getitem__ = indexing.getitem  # type: ignore[attr-defined]
-
 for _name in (
     "sum", "mean", "var", "std", "prod", "max", "min", "cumsum", "ptp", "dot", "ravel", "squeeze", "swapaxes", "repeat",
     "take", "diagonal", "trace", "clip", "argmax", "argmin", "argsort", "any", "all", "round", "nonzero", "copy",
@@ -61,7 +55,7 @@ for _name in (
 
 
 def _shape_argument(args: tuple) -> tuple:
-    """y.reshape(2, 3) as well as y.reshape((2, 3))."""
+    """Lengths or axes given one by one or as one tuple."""
     return tuple(args[0]) if len(args) == 1 and isinstance(args[0], (tuple, list)) else args
 
 
@@ -75,15 +69,32 @@ def _astype(self: Node, dtype: Any, *_: Any, **__: Any) -> Any:
     return ALL["integer_cast"](self, dtype=dtype)
 
 
-Node.astype = _astype  # type: ignore[attr-defined]
-Node.reshape = lambda self, *lengths, order="C": shape.reshape(  # type: ignore[attr-defined]
-    self, _shape_argument(lengths), order
-)
-Node.transpose = lambda self, *axes: shape.transpose(self, _shape_argument(axes) or None)  # type: ignore[attr-defined]
-Node.flatten = shape.ravel  # type: ignore[attr-defined]
-Node.conj = Node.conjugate = lambda self: table.CONJ(self)  # type: ignore[attr-defined]
-Node.T = property(lambda self: shape.transpose(self))  # type: ignore[attr-defined]
-Node.mT = property(lambda self: shape.matrix_transpose(self))  # type: ignore[attr-defined]
-Node.real = property(lambda self: table.REAL(self))  # type: ignore[attr-defined]
-Node.imag = property(lambda self: table.IMAG(self))  # type: ignore[attr-defined]
-Node.flat = property(lambda self: iter(shape.ravel(self)))  # type: ignore[attr-defined]
+def _reshape(self: Node, *lengths: Any, order: str = "C") -> Any:
+    """np.reshape of this value; y.reshape(2, 3) as well as y.reshape((2, 3))."""
+    return shape.reshape(self, _shape_argument(lengths), order)
+
+
+def _transpose(self: Node, *axes: Any) -> Any:
+    """np.transpose of this value; y.transpose(1, 0) as well as y.transpose((1, 0))."""
+    return shape.transpose(self, _shape_argument(axes) or None)
+
+
+for _name, _attribute in {
+    "__neg__": lambda self: table.NEGATIVE(self),
+    "__pos__": lambda self: self,
+    "__abs__": lambda self: table.ABS(self),
+    "__invert__": lambda self: ALL["invert"](self),
+    "__getitem__": indexing.getitem,
+    "astype": _astype,
+    "reshape": _reshape,
+    "transpose": _transpose,
+    "flatten": shape.ravel,
+    "conj": lambda self: table.CONJ(self),
+    "conjugate": lambda self: table.CONJ(self),
+    "T": property(shape.transpose),
+    "mT": property(shape.matrix_transpose),
+    "real": property(lambda self: table.REAL(self)),
+    "imag": property(lambda self: table.IMAG(self)),
+    "flat": property(lambda self: iter(shape.ravel(self))),
+}.items():
+    setattr(Node, _name, _attribute)

@@ -78,9 +78,16 @@ def value_and_grad(fun: Callable, argnums: Argnums = 0, has_aux: bool = False) -
             )
         grads = pullback(np.ones_like(value)[()])
         gradient = grads if isinstance(argnums, tuple) else grads[0]
-        return ((value, stop_gradient(aux)), gradient) if has_aux else (value, gradient)
+        return ((value, tree.map(_of_this_call, aux)), gradient) if has_aux else (value, gradient)
 
     return value_and_gradient
+
+
+def _of_this_call(leaf: Any) -> Any:
+    """A leaf of aux without the level that has just ended; outer levels still differentiate it."""
+    while type(leaf) is Node and not leaf.owner.open:
+        leaf = leaf.value
+    return leaf
 
 
 def grad(fun: Callable, argnums: Argnums = 0) -> Callable:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from dataclasses import asdict
 
 from ..bench import race, race_spiral
@@ -49,7 +50,11 @@ def run(arguments: argparse.Namespace) -> int:
         raise ValueError(f"--repeats must be at least 1, got {arguments.repeats}")
     results = race(names, arguments.sizes, arguments.repeats)
     if arguments.json:
-        found = {"results": list(map(asdict, results)), "spiral": list(map(asdict, race_spiral(arguments.repeats)))}
+        found: dict[str, list] = {"results": []}
+        for r in results:
+            found["results"].append(asdict(r))
+            print(f"raced {r.method}, size {r.size}", file=sys.stderr)  # the JSON comes at the end
+        found["spiral"] = [asdict(s) for s in race_spiral(arguments.repeats)]
         print(json.dumps({"config": config(), **found}, indent=2))
         return 0
     print(
@@ -63,6 +68,6 @@ def run(arguments: argparse.Namespace) -> int:
             flush=True,
         )
     print(f"\n{'spiral, 252 parameters':26} {'compiled ms':>12} {'python ms':>11} {'ratio':>7} {'difference':>12}")
-    for r in race_spiral(arguments.repeats):
-        print(f"{r.what:26} {r.compiled * 1e3:12.3f} {r.python * 1e3:11.3f} {r.ratio:6.1f}x {r.difference:12.1e}")
+    for s in race_spiral(arguments.repeats):
+        print(f"{s.what:26} {s.compiled * 1e3:12.3f} {s.python * 1e3:11.3f} {s.ratio:6.1f}x {s.difference:12.1e}")
     return 0

@@ -175,7 +175,7 @@ def user_line() -> str:
     """``file:line`` of the innermost frame outside this package and NumPy."""
     frame = sys._getframe(1)
     while frame.f_back is not None and not is_users(frame.f_code.co_filename):
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back
     return f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
 

@@ -148,7 +148,7 @@ def _pi_alpha(embedded_order: int) -> float:
     return 1.0 / (embedded_order + 1) - 0.75 * PI_BETA
 
 
-def first_step(slope, t: Array, y: Array, f: Array, control: Control, embedded_order: int) -> float:
+def first_step(slope: Callable, t: Array, y: Array, f: Array, control: Control, embedded_order: int) -> float:
     """Length (positive) of the first step: Hairer, Norsett, Wanner I, II.4, "Starting Step Size".
 
     One Euler step of a careful length estimates the second derivative. `slope(t, y)` is the right-hand side,

@@ -44,7 +44,7 @@ class SolverError(RuntimeError):
         "non-finite", "step underflow", "min_step" or "too many steps".
     """
 
-    def __init__(self, message: str, t: float, h: float, y: np.ndarray, reason: str):
+    def __init__(self, message: str, t: float, h: float, y: np.ndarray, reason: str) -> None:
         super().__init__(message)
         self.t, self.h, self.y, self.reason = t, h, y, reason
 

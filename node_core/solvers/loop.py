@@ -24,7 +24,7 @@ Array = np.ndarray
 class NonFinite(ArithmeticError):
     """A NaN or infinity, seen first in `what` ("func", "state" or "norm")."""
 
-    def __init__(self, what: str, t: float, component: int):
+    def __init__(self, what: str, t: float, component: int) -> None:
         super().__init__(what, t, component)
         self.what, self.t, self.component = what, t, component
 
@@ -36,7 +36,7 @@ class Slope:
     the caller's own settings.
     """
 
-    def __init__(self, fun: Callable[[float, Array], Array], stats: Stats, warnings: dict[str, str]):
+    def __init__(self, fun: Callable[[float, Array], Array], stats: Stats, warnings: dict[str, str]) -> None:
         self.fun, self.stats, self.warnings = fun, stats, warnings
 
     def __call__(self, t: float, y: Array) -> Array:

@@ -19,7 +19,7 @@ class Outputs:
     An output closer than `slack` to the end of a step is that end.
     """
 
-    def __init__(self, y0: Array, t: Array, tableau: Tableau, record: bool, slack: float = 0.0):
+    def __init__(self, y0: Array, t: Array, tableau: Tableau, record: bool, slack: float = 0.0) -> None:
         self.t, self.tableau, self.slack = t, tableau, slack
         self.y = np.empty((len(t), len(y0)), y0.dtype)
         self.y[0] = y0

@@ -209,5 +209,5 @@ def pad(array: Any, pad_width: Any, mode: str = "constant", *, constant_values: 
     if mode not in ("edge", "reflect", "symmetric", "wrap"):
         raise TypeError(f"np.pad: mode {mode!r} is not supported on a traced value")
     for axis, width in enumerate(widths):
-        array = take_along(array, np.pad(np.arange(shape[axis]), width, mode=mode), axis)  # type: ignore[call-overload]
+        array = take_along(array, np.pad(np.arange(shape[axis]), width, mode=mode), axis)
     return array
