@@ -140,8 +140,8 @@ def fit_series(series: Series, settings: Settings, report: Report = lambda *_: N
     if rows < 4:
         raise ValueError(f"fitting needs at least 4 rows, got {rows} (those held out do not count)")
     mean, std = series.y.mean(axis=0), series.y.std(axis=0)
-    for name, s in zip(series.columns, std, strict=True):
-        if not s > 0:
+    for name, column in zip(series.columns, series.y.T, strict=True):
+        if not np.ptp(column) > 0:  # std may be 1e-17 here
             raise ValueError(f"column {name!r} does not vary over the fitted rows; leave it out with --columns")
     t_std = float(series.t.std())
     tau, z = (series.t - series.t[0]) / t_std, (series.y - mean) / std  # (rows,), (rows, d)

@@ -92,7 +92,9 @@ class NeuralODE:
     gradient: "adjoint", as in the paper, or "discrete"; it and the further keywords (method, rtol, atol,
               step_size, ...) go to `odeint`.
 
-    >>> ode = NeuralODE(MLP([2, 16, 2]))
+    >>> import numpy as np
+    >>> import node_core as nc
+    >>> ode = nc.NeuralODE(nc.nn.MLP([2, 16, 2]))
     >>> params = ode.init(0)
     >>> ode(params, np.array([1.0, 0.0]), [0.0, 0.5, 1.0]).shape
     (3, 2)

@@ -150,3 +150,15 @@ def test_check_grads_takes_trees_complex_and_float32_and_wants_a_tuple():
     nc.check_grads(np.tanh, (np.array([0.3, -1.0], np.float32),))
     with pytest.raises(TypeError, match="args must be the tuple of arguments, got float"):
         nc.check_grads(np.sin, 1.0)
+
+
+def test_a_custom_cotangent_of_the_wrong_shape_is_an_error_and_not_summed():
+    @nc.custom_vjp
+    def total(x):
+        return np.sum(x)
+
+    total.defvjp(lambda x: (np.sum(x), x.shape), lambda shape, g: (g,))
+    with pytest.raises(
+        ValueError, match=r"total: backward returned a cotangent of shape \(\) for an argument of shape"
+    ):
+        nc.grad(total)(np.ones(3))

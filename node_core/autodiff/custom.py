@@ -6,6 +6,8 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from . import tree
 from .node import Node, apply
 from .primitive import Primitive, match
@@ -16,11 +18,13 @@ __all__ = ["custom_vjp"]
 class custom_vjp:
     """Give a function its own reverse rule.
 
-    >>> import numpy as np
-    >>> @custom_vjp
+    >>> import node_core as nc
+    >>> @nc.custom_vjp
     ... def cube(x):
     ...     return x**3
     >>> cube.defvjp(lambda x: (x**3, x), lambda x, g: (3 * x**2 * g,))
+    >>> float(nc.grad(cube)(2.0))
+    12.0
 
     ``forward(*args) -> (out, residuals)`` and ``backward(residuals, cotangent) -> tuple`` with one cotangent
     (or None for zero) for each argument, nested like it. Both run on plain arrays, or on traced values when
@@ -83,8 +87,17 @@ class _CustomPrimitive(Primitive):
             count = _leaves(child)
             found += [None] * count if cotangent is None else tree._leaves_like(child, cotangent)
         return [
-            None if g is None or not want else match(g, x) for g, x, want in zip(found, operands, wanted, strict=True)
+            self._matched(g, x) if want and g is not None else None
+            for g, x, want in zip(found, operands, wanted, strict=True)
         ]
+
+    def _matched(self, g: Any, x: Any) -> Any:
+        if np.shape(g) != np.shape(x):
+            raise ValueError(
+                f"{self.name}: backward returned a cotangent of shape {np.shape(g)} for an argument of shape "
+                f"{np.shape(x)}"
+            )
+        return match(g, x)
 
     def pushforward(self, tangents: Sequence, out: Any, operands: Sequence, params: dict) -> Any:
         raise TypeError(f"{self.name} has a reverse rule only; forward mode (jvp) cannot differentiate it")

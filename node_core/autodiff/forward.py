@@ -29,7 +29,9 @@ class ForwardTrace(Trace):
 def jvp(fun: Callable, primals: tuple, tangents: tuple) -> tuple[Any, Any]:
     """``(fun(*primals), its derivative along tangents)``; tangents are nested and shaped like primals.
 
-    >>> out, tangent = jvp(np.sin, (0.0,), (2.0,))
+    >>> import numpy as np
+    >>> import node_core as nc
+    >>> out, tangent = nc.jvp(np.sin, (0.0,), (2.0,))
     >>> float(tangent)
     2.0
     """

@@ -72,7 +72,9 @@ def vjp(fun: Callable, *primals: Any) -> tuple[Any, Callable]:
     out and gives one nested like each primal: zeros where out does not depend on it, None at leaves that
     are not floating (ints, strings: they are constants). It may be called more than once.
 
-    >>> out, pullback = vjp(np.sin, 0.0)
+    >>> import numpy as np
+    >>> import node_core as nc
+    >>> out, pullback = nc.vjp(np.sin, 0.0)
     >>> float(pullback(1.0)[0])
     1.0
     """

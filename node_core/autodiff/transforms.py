@@ -93,7 +93,8 @@ def _of_this_call(leaf: Any) -> Any:
 def grad(fun: Callable, argnums: Argnums = 0) -> Callable:
     """The gradient of a real-valued function, as a function; see `value_and_grad`.
 
-    >>> float(grad(lambda x: x**3)(2.0))
+    >>> import node_core as nc
+    >>> float(nc.grad(lambda x: x**3)(2.0))
     12.0
     """
     both = value_and_grad(fun, argnums)
@@ -183,7 +184,9 @@ def _assemble(rows: list, shape: tuple, like: Any) -> Any:
 def hessian(fun: Callable, argnums: Argnums = 0) -> Callable:
     """The second derivatives of a real-valued function, shaped ``argument.shape + argument.shape``.
 
-    >>> hessian(lambda x: np.sum(x**3))(np.array([1.0, 2.0]))
+    >>> import numpy as np
+    >>> import node_core as nc
+    >>> nc.hessian(lambda x: np.sum(x**3))(np.array([1.0, 2.0]))
     array([[ 6.,  0.],
            [ 0., 12.]])
     """

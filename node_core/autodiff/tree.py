@@ -98,7 +98,8 @@ def map(fun: Callable, tree: Any, *rest: Any) -> Any:
 
     Raises ValueError, with both structures, if one of `rest` is nested differently. Dicts match by key.
 
-    >>> map(lambda p, g: p - 0.1 * g, {"w": 1.0}, {"w": 2.0})
+    >>> import node_core as nc
+    >>> nc.tree.map(lambda p, g: p - 0.1 * g, {"w": 1.0}, {"w": 2.0})
     {'w': 0.8}
     """
     leaves, treedef = flatten(tree)

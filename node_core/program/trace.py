@@ -187,7 +187,8 @@ def trace(fun: Callable, *args: Any) -> Graph:
     course depends on their values.
 
     >>> import numpy as np
-    >>> print(trace(lambda t, y: -y, 0.0, np.ones(2)))
+    >>> import node_core as nc
+    >>> print(nc.trace(lambda t, y: -y, 0.0, np.ones(2)))
     graph <lambda>(t: float64[], y: float64[2])
       %0 = negative(y)    float64[2]
       return %0
