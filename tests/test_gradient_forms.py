@@ -251,13 +251,13 @@ def test_gradient_modes_to_come_say_so(gradient):
 @MODES
 def test_checking_the_trace_at_a_second_point_raises_no_warning_of_numpys(gradient):
     """There 1 - y is negative, where the solution never goes."""
+    t, p = [0.0, 0.01], 0.5
 
     def loss(p):
-        y = nc.odeint(lambda t, y, p: -p * np.sqrt(1.0 - y), [0.9999], [0.0, 1.0], args=(p,), gradient=gradient)
-        return y[-1, 0]
+        return nc.odeint(lambda t, y, p: -p * np.sqrt(1.0 - y), [0.9999], t, args=(p,), gradient=gradient)[-1, 0]
 
-    root = np.sqrt(1e-4) + 0.5 / 2  # of 1 - y at t = 1, for p = 0.5
-    assert nc.grad(loss)(np.asarray(0.5)) == pytest.approx(-root, rel=1e-4)
+    root = 0.01 + p * t[1] / 2  # of 1 - y at the end
+    assert nc.grad(loss)(np.asarray(p)) == pytest.approx(-root * t[1], rel=1e-4)
 
 
 def test_an_error_of_func_within_the_backward_solve_comes_through_unchanged():

@@ -16,7 +16,7 @@ import numpy as np
 from ..fit import Model, Settings, fit_series
 from ..series import Series, read_series
 from ..solve import odeint
-from ..storage import save, write_aside
+from ..storage import save
 from .progress import Progress
 
 NAME = "fit"
@@ -91,12 +91,8 @@ def run(arguments: argparse.Namespace) -> int:
     seconds = time.perf_counter() - start
     report = make_report(series, len(fitted.t), model, settings, seconds)
     _print_errors(report)
-    save(out / "model.npz", model.to_tree())
-    write_aside(out / "report.json", lambda path: Path(path).write_text(json.dumps(report, indent=2) + "\n"))
-    written = "model.npz, report.json"
-    if _plot(out / "fit.png", series, len(fitted.t), model):
-        written += ", fit.png"
-    print(f"wrote {written} to {out}{os.sep}")
+    written = _write(out, series, len(fitted.t), model, report)
+    print(f"wrote {', '.join(written)} to {out}{os.sep}")
     print(f"next: node-core predict {out / 'model.npz'} --until {_round_up(series)}")
     return 0
 
@@ -168,12 +164,24 @@ def _print_errors(report: dict[str, Any]) -> None:
             print(f"{label:24}{error:12.4g}{rest[0]:14.4g}{rest[1]:12.4g}")
 
 
-def _plot(path: Path, series: Series, rows: int, model: Model) -> bool:
-    """Draw fit.png; False, and a line that says why, without matplotlib."""
+def _write(out: Path, series: Series, rows: int, model: Model, report: dict[str, Any]) -> list[str]:
+    """Make all files aside and move them only when they are whole, so that they belong together; their names."""
+    with tempfile.TemporaryDirectory(prefix=".fit-", dir=out) as folder:
+        aside = Path(folder)
+        save(aside / "model.npz", model.to_tree())
+        (aside / "report.json").write_text(json.dumps(report, indent=2) + "\n")
+        _plot(aside / "fit.png", series, rows, model)
+        names = [name for name in ("model.npz", "report.json", "fit.png") if (aside / name).exists()]
+        for name in names:
+            os.replace(aside / name, out / name)
+    return names
+
+
+def _plot(path: Path, series: Series, rows: int, model: Model) -> None:
+    """Draw fit.png; without matplotlib a line that says why not."""
     try:
         from .plot import plot_fit
     except ImportError:
         print('fit.png is not drawn: matplotlib is not installed (pip install "node-core[plot]")')
-        return False
-    write_aside(path, lambda temporary: plot_fit(temporary, series, rows, model))
-    return True
+        return
+    plot_fit(path, series, rows, model)

@@ -196,7 +196,7 @@ class Field:
             with np.errstate(all="ignore"):  # the second point is made up; that func overflows there is no news
                 got = graph.run([t, point, *self.parameters, np.ones_like(y)])[0]
                 wanted = self(t, point)
-            scale = np.max(np.abs(wanted), initial=0.0)
+            scale = np.max(np.abs(wanted), initial=0.0, where=np.isfinite(wanted))
             if not np.allclose(got, wanted, rtol=1e-4, atol=1e-4 * scale, equal_nan=True):
                 _warn("func gave two answers for one (t, y): it is not pure, and is recorded at every step")
                 return None
