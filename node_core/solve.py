@@ -51,8 +51,8 @@ def odeint(
     t:         (m,), m >= 2, strictly increasing or decreasing; y0 holds at t[0].
     args:      a tuple of further arguments of func: arrays, scalars or nestings of them.
     method:    a name from `nc.methods()`.
-    rtol, atol: the error a step may make is atol + rtol |y|, RMS over the components; numbers or nested and
-               shaped like y0. Adaptive methods only.
+    rtol, atol: the error a step may make is atol + rtol |y|, RMS over the components; numbers, arrays shaped
+               like y0, or either in y0's nesting. Adaptive methods only.
     gradient:  "discrete", the derivative of the computed outputs through the recorded steps, or "adjoint",
                Algorithm 2 of Chen et al. (2018), whose memory does not grow with the number of steps.
     backend:   "compiled" (C) or "python" (the readable twin; the same steps).
@@ -246,6 +246,8 @@ def _tolerance(name: str, value: Any, y0: Any, positive: bool) -> Any:
     except (TypeError, ValueError) as error:
         raise TypeError(f"{wanted}{like}, got {value!r}") from error
     scalar = len(parts) == 1 and parts[0].shape == ()
+    if len(parts) > 1:  # nested like y0: a number stands for all of its leaf
+        parts = [np.broadcast_to(p, shape) if p.shape == () else p for p, shape in zip(parts, shapes, strict=True)]
     if not scalar and [p.shape for p in parts] != shapes:
         raise ValueError(f"{wanted}{like}, got shape {', '.join(str(p.shape) for p in parts)}")
     for part in parts:

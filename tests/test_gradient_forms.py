@@ -274,3 +274,15 @@ def test_an_error_of_func_within_the_backward_solve_comes_through_unchanged():
     with pytest.raises(RuntimeError, match="mine") as caught:
         pullback(np.ones_like(y))
     assert caught.value is error
+
+
+def test_an_adjoint_that_fails_backward_says_so_and_carries_y_in_its_shape():
+    """The forward solve takes 38 steps, the backward one more than the 40 allowed."""
+
+    def loss(y0):
+        return np.sum(nc.odeint_adjoint(lambda t, y: -20.0 * y, y0, [0.0, 1.0], rtol=1e-5, max_num_steps=40))
+
+    with pytest.raises(nc.SolverError, match="in the adjoint's backward solve") as caught:
+        nc.grad(loss)(np.ones((2, 1)))
+    assert caught.value.y.shape == (2, 1)
+    assert caught.value.reason == "too many steps"

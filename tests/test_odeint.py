@@ -347,3 +347,15 @@ def test_ctrl_c_from_a_timer_ends_a_long_solve(backend):
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0.0)
         signal.signal(signal.SIGALRM, previous)
+
+
+def test_a_number_in_a_nested_tolerance_stands_for_its_whole_leaf():
+    def func(t, y):
+        return {"a": -y["a"], "b": y["a"][0] - y["b"]}
+
+    y0 = {"a": np.ones(2), "b": np.zeros(())}
+    by_number = nc.odeint(func, y0, [0.0, 1.0], atol={"a": 1e-3, "b": 1e-9})
+    by_array = nc.odeint(func, y0, [0.0, 1.0], atol={"a": np.full(2, 1e-3), "b": np.asarray(1e-9)})
+    other = nc.odeint(func, y0, [0.0, 1.0], atol=1e-9)
+    np.testing.assert_array_equal(by_number["a"], by_array["a"])
+    assert not np.array_equal(by_number["a"], other["a"])

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from ..program import Field
-from ..solvers import Control, Tableau, integrate
+from ..solvers import Control, SolverError, Tableau, integrate
 from .discrete import dot
 
 __all__ = ["solve_backward"]
@@ -115,7 +115,11 @@ def solve_backward(
         s[:n] = y[i]
         s[n : 2 * n] += g[i]
         t_bar[i] = dot(g[i], field(float(t[i]), _read_only(y[i])))
-        solution = integrate(augmented, s, t[[i, i - 1]], tableau, control, backend=backend)
+        try:
+            solution = integrate(augmented, s, t[[i, i - 1]], tableau, control, backend=backend)
+        except SolverError as error:
+            message = f"in the adjoint's backward solve, whose state is y and then a: {error}"
+            raise SolverError(message, error.t, error.h, field.unravel(error.y[:n]), error.reason) from error
         s = solution.y[-1]
         nfev += solution.stats.nfev + 1
     a = s[n : 2 * n]
