@@ -180,8 +180,13 @@ def _share_max(out: Any, x: Any, axis: tuple | None) -> Any:
     return match(hit / _keepdims(np.sum(hit, axis=axis), x, axis), x)
 
 
-_MAX_VJP = lambda g, out, x, axis: _keepdims(g, x, axis) * _share_max(out, x, axis)  # noqa: E731
-_MAX_JVP = lambda t, out, x, axis: np.sum(t * _share_max(out, x, axis), axis=axis)  # noqa: E731
+def _max_vjp(g: Any, out: Any, x: Any, axis: tuple | None) -> Any:
+    return _keepdims(g, x, axis) * _share_max(out, x, axis)
+
+
+def _max_jvp(t: Any, out: Any, x: Any, axis: tuple | None) -> Any:
+    return np.sum(t * _share_max(out, x, axis), axis=axis)
+
 
 SUM = primitive(
     "sum",
@@ -189,8 +194,8 @@ SUM = primitive(
     vjp=lambda g, out, x, axis: match(_keepdims(g, x, axis), x, spread=True),
     jvp=lambda t, out, x, axis: np.sum(t, axis=axis),
 )
-MAX = primitive("max", np.max, vjp=_MAX_VJP, jvp=_MAX_JVP)
-MIN = primitive("min", np.min, vjp=_MAX_VJP, jvp=_MAX_JVP)
+MAX = primitive("max", np.max, vjp=_max_vjp, jvp=_max_jvp)
+MIN = primitive("min", np.min, vjp=_max_vjp, jvp=_max_jvp)
 CUMSUM = primitive(
     "cumsum",
     np.cumsum,

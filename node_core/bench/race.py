@@ -7,15 +7,14 @@ steps and run in turn; the error of both results stands beside the ratio.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from statistics import median
 
 import numpy as np
 
 from ..solve import odeint
-from ..solvers import tableau
+from ..solvers import Stats, tableau
+from .turns import compiled_against_python
 
 __all__ = ["Result", "race"]
 
@@ -59,20 +58,9 @@ def _race_one(method: str, size: int, repeats: int) -> Result:
     t = np.linspace(0.0, 10.0, 11)
     keywords = {"rtol": 1e-6, "atol": 1e-9} if tableau(method).adaptive else {"step_size": 0.02}
 
-    def solve(backend: str) -> tuple[float, np.ndarray, int]:
-        start = time.perf_counter()
-        y, stats = odeint(func, y0, t, method=method, backend=backend, full_output=True, **keywords)
-        return time.perf_counter() - start, y, stats.nfev
+    def solve(backend: str) -> tuple[np.ndarray, Stats]:
+        return odeint(func, y0, t, method=method, backend=backend, full_output=True, **keywords)
 
-    seconds: dict[str, list[float]] = {"compiled": [], "python": []}
-    error, nfev = {}, 0
-    for _ in range(repeats):
-        for backend, taken in seconds.items():
-            second, y, nfev = solve(backend)
-            taken.append(second)
-            error[backend] = float(np.max(np.abs(y[-1] - exact(t[-1]))))
-    ratio = median(p / c for p, c in zip(seconds["python"], seconds["compiled"], strict=True))
-    return Result(
-        method, size, nfev, median(seconds["compiled"]), median(seconds["python"]), ratio,
-        error["compiled"], error["python"],
-    )  # fmt: skip
+    compiled, python, ratio, (y_compiled, stats), (y_python, _) = compiled_against_python(solve, repeats)
+    errors = [float(np.max(np.abs(y[-1] - exact(t[-1])))) for y in (y_compiled, y_python)]
+    return Result(method, size, stats.nfev, compiled, python, ratio, *errors)

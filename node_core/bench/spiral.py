@@ -6,16 +6,15 @@ The set-up is the usual one: net 2-50-tanh-2 on y^3 (252 parameters), a batch of
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from statistics import median
 from typing import Any
 
 import numpy as np
 
 from ..autodiff import tree, value_and_grad
 from ..nn import MLP, NeuralODE
+from .turns import compiled_against_python
 
 __all__ = ["SpiralResult", "race_spiral"]
 
@@ -59,13 +58,6 @@ def race_spiral(repeats: int = 7) -> list[SpiralResult]:
 
 
 def _race(what: str, run: Callable[[str], np.ndarray], repeats: int) -> SpiralResult:
-    seconds: dict[str, list[float]] = {"compiled": [], "python": []}
-    found = {}
-    for _ in range(repeats):
-        for backend, taken in seconds.items():
-            start = time.perf_counter()
-            found[backend] = run(backend)
-            taken.append(time.perf_counter() - start)
-    difference = np.max(np.abs(found["compiled"] - found["python"])) / np.max(np.abs(found["python"]))
-    ratio = median(p / c for p, c in zip(seconds["python"], seconds["compiled"], strict=True))
-    return SpiralResult(what, median(seconds["compiled"]), median(seconds["python"]), ratio, float(difference))
+    compiled, python, ratio, by_compiled, by_python = compiled_against_python(run, repeats)
+    difference = float(np.max(np.abs(by_compiled - by_python)) / np.max(np.abs(by_python)))
+    return SpiralResult(what, compiled, python, ratio, difference)
