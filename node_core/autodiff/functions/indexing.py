@@ -102,7 +102,7 @@ def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None) -> Any
     n = np.shape(xp)[0]
     i = np.clip(np.searchsorted(xp, x, side="right") - 1, 0, max(n - 2, 0))
     j = np.minimum(i + 1, n - 1)
-    x0, x1, f0, f1 = xp[i], xp[j], fp[i], fp[j]
+    x0, x1, f0, f1 = (getitem(v, k) for v in (xp, fp) for k in (i, j))
     width = np.where(x1 == x0, 1.0, x1 - x0)
     y = f0 + (f1 - f0) * ((x - x0) / width)
     y = np.where(x < xp[0], fp[0] if left is None else left, y)
