@@ -16,7 +16,7 @@ from .solve import odeint
 
 __all__ = ["MLP", "Layer", "Linear", "NeuralODE"]
 
-Rng = np.random.Generator | int
+Rng = Any  # a NumPy Generator or an int; naming np.random here would import it with the package
 
 
 class Layer:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -212,6 +211,8 @@ def _control(rule: Tableau, y0: Any, field: Field, rtol: Any, atol: Any, options
         if name in ADAPTIVE_OPTIONS + FIXED_OPTIONS and name not in allowed:
             raise ValueError(f"{name} does not go with {rule.name}, which is {kind}; see nc.methods()")
         if name not in allowed:
+            import difflib  # for this message only
+
             near = difflib.get_close_matches(name, allowed, 3, 0.4) or list(allowed)
             raise TypeError(f"odeint has no option {name!r}; did you mean {', '.join(near)}?")
     if not rule.adaptive and (rtol is not RTOL or atol is not ATOL):

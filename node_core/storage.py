@@ -1,11 +1,11 @@
-"""save and load: a tree in one .npz file, without pickle, written aside and renamed."""
+"""save and load: a tree in one .npz file, without pickle, written aside and renamed.
+
+json, tempfile and zipfile are imported where they are used: they would be a tenth of importing node_core.
+"""
 
 from __future__ import annotations
 
-import json
 import os
-import tempfile
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ FORMAT = "node_core tree 1"
 
 def write_aside(path: str | os.PathLike, write: Any) -> None:
     """Call ``write(temporary_path)`` in the folder of `path` and rename the file only when it is whole."""
+    import tempfile
+
     path = Path(path)
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
     os.close(handle)
@@ -40,6 +42,8 @@ def save(path: str | os.PathLike, tree_: Any) -> None:
     The nesting is kept as JSON beside the arrays; namedtuples and dataclasses are kept as dicts. An existing
     file is replaced only when the new one is whole. Raises TypeError for other leaves.
     """
+    import json
+
     path = _with_suffix(path)
     arrays: dict[str, np.ndarray] = {}
     structure = json.dumps({"format": FORMAT, "tree": _describe(tree_, arrays)})
@@ -81,6 +85,8 @@ def load(path: str | os.PathLike, like: Any = None) -> Any:
 
     Raises FileNotFoundError, or ValueError if the file is truncated or was not written by `save`.
     """
+    import zipfile
+
     path = _with_suffix(path)
     try:
         # Opened and looked at here: np.load leaves a broken file open, and advises allow_pickle=True.
@@ -112,6 +118,8 @@ def load(path: str | os.PathLike, like: Any = None) -> Any:
 
 def _read(file: Any, path: Path) -> Any:
     """The tree in an open .npz file."""
+    import json
+
     if "__tree__" not in file.files:
         raise ValueError(f"{path} was not written by node_core's save: it holds {file.files[:5]}")
     content = json.loads(str(file["__tree__"]))

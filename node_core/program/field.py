@@ -6,7 +6,6 @@ traced, and its VJP is then recorded anew at every evaluation.
 
 from __future__ import annotations
 
-import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -209,6 +208,8 @@ def _cast(x: Any, dtype: np.dtype) -> Any:
 
 def _line_of(error: Exception) -> str:
     """``file:line`` of the user's code in which an error arose."""
+    import traceback  # for this message only
+
     frames = traceback.extract_tb(error.__traceback__)
     return next((f"{f.filename}:{f.lineno}" for f in reversed(frames) if is_users(f.filename)), "func")
 

@@ -6,7 +6,6 @@ Solving Ordinary Differential Equations I, 2nd ed., 1993.
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 
 import numpy as np
@@ -205,6 +204,8 @@ def tableau(name: str) -> Tableau:
         return METHODS[name]
     if name in PLANNED:
         raise NotImplementedError(f"method {name!r} does not exist yet; there are {', '.join(METHODS)}")
+    import difflib  # for this message only
+
     nearest = difflib.get_close_matches(name, METHODS, n=3, cutoff=0.4)
     hint = f"did you mean {' or '.join(map(repr, nearest))}? " if nearest else ""
     raise ValueError(f"method {name!r} is not known; {hint}There are {', '.join(METHODS)}")
