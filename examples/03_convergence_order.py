@@ -1,6 +1,6 @@
 """The order of a method, measured: halve the step, and the error falls by 2^order.
 
-The problem is a pendulum. Its reference solution comes from tsit5 at a tolerance near rounding.
+The problem is a pendulum. Its reference solution comes from dopri5 at a tolerance near rounding.
 """
 
 import numpy as np

@@ -123,8 +123,13 @@ class Model:
         content = {key: value for key, value in content.items() if key != "format"}
         if set(content) != set(cls.__dataclass_fields__):
             raise ValueError("the model file lacks fields of this version of node-core")
-        content["columns"], content["hidden"] = tuple(content["columns"]), tuple(content["hidden"])
-        return cls(**content)
+        try:
+            content["columns"], content["hidden"] = tuple(content["columns"]), tuple(content["hidden"])
+            model = cls(**content)
+            model.mlp(model.params, model.z0)
+        except (TypeError, ValueError, LookupError) as error:
+            raise ValueError(f"the model file is damaged: {error}") from error
+        return model
 
 
 Report = Callable[[str, int, int, float], Any]  # stage, iteration, iterations at most, loss

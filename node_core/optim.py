@@ -171,12 +171,23 @@ class LBFGS:
 
         callback(iteration, value) is called after every iteration; a true answer stops.
         """
-        x, unravel = tree.ravel(params)
+        leaves, treedef = tree.flatten(params)
+        moving = [i for i, leaf in enumerate(leaves) if tree.is_floating(leaf)]  # the others are constants
+        if any(np.iscomplexobj(leaves[i]) for i in moving):
+            raise TypeError("LBFGS: complex parameters are not supported; give real and imaginary parts")
+        x, unravel_moving = tree.ravel([leaves[i] for i in moving])
         x = np.asarray(x, float)
+
+        def unravel(x: np.ndarray) -> Any:
+            full = list(leaves)
+            for i, leaf in zip(moving, unravel_moving(x), strict=True):
+                full[i] = leaf
+            return tree.unflatten(treedef, full)
 
         def evaluate(x: np.ndarray) -> tuple[float, np.ndarray]:
             value, grads = value_and_grad_fun(unravel(x))
-            return float(value), np.asarray(tree.ravel(grads)[0], float)
+            found = tree._leaves_like(treedef, grads)
+            return float(value), np.asarray(tree.ravel([found[i] for i in moving])[0], float)
 
         value, gradient = evaluate(x)
         pairs: list[tuple[np.ndarray, np.ndarray]] = []

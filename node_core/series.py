@@ -51,7 +51,7 @@ def read_series(path: str | os.PathLike, time: str, columns: Sequence[str] | Non
     if not columns or time in columns:
         raise ValueError(f"{path}: no state column is left beside the time column {time!r}")
     if len(rows) < 2:
-        raise ValueError(f"{path} has {len(rows)} row of data; at least 2 are needed")
+        raise ValueError(f"{path} has {len(rows)} row{'s'[: len(rows) != 1]} of data; at least 2 are needed")
     table = np.array([
         [_number(path, line, name, cells[header.index(name)]) for name in [time, *columns]]
         for line, cells in rows

@@ -22,7 +22,7 @@ RTOL, ATOL = float("1e-6"), float("1e-8")
 ADAPTIVE_OPTIONS = (
     "first_step", "max_step", "min_step", "max_num_steps", "safety", "min_factor", "max_factor", "norm",
 )  # fmt: skip
-FIXED_OPTIONS = ("step_size",)
+FIXED_OPTIONS = ("step_size", "max_num_steps")
 MAY_BE_NONE = ("first_step", "step_size")  # None stands for the automatic choice
 LATER_GRADIENTS = ("interpolated", "forward", "auto")
 
@@ -58,7 +58,7 @@ def odeint(
     full_output: also return the statistics: nfev, naccepted, nrejected, ..., nfev_backward after a gradient.
     options:   adaptive methods: first_step, max_step, min_step, max_num_steps (100,000), safety (0.9),
                min_factor (0.2), max_factor (10), norm (a function of the scaled error vector, (n,)). Fixed-step
-               methods: step_size (without it, one step an interval of t).
+               methods: step_size (without it, one step an interval of t), max_num_steps (no limit).
 
     Returns an array (m, *y0.shape), or one such an array at every leaf of y0. Gradients reach y0, the
     floating leaves of args, traced values that func closes over, and t: t[0] and t[-1] through the ends of
@@ -151,7 +151,9 @@ def _is_numbers(x: Any) -> bool:
     """Whether x is a number, traced or not, or a list or tuple of such."""
     if type(x) in (list, tuple):
         return all(_is_numbers(item) for item in x)
-    return isinstance(x, (bool, int, float, complex, np.number)) or (type(x) is Node and x.shape == ())
+    return isinstance(x, (bool, int, float, complex, np.number)) or (
+        isinstance(x, (np.ndarray, Node)) and x.shape == ()
+    )
 
 
 def _state_leaf(leaf: Any) -> Any:
@@ -201,7 +203,7 @@ def _times(t: Any) -> Any:
             f"t must be strictly increasing or strictly decreasing, got t[{i}] = {values[i]}, "
             f"t[{i + 1}] = {values[i + 1]}"
         )
-    return t.astype(float)
+    return t.astype(float) if type(t) is Node else np.array(t, float)  # of no subclass
 
 
 def _control(rule: Tableau, y0: Any, field: Field, rtol: Any, atol: Any, options: dict) -> Control:
@@ -213,7 +215,7 @@ def _control(rule: Tableau, y0: Any, field: Field, rtol: Any, atol: Any, options
         if name not in allowed:
             import difflib  # for this message only
 
-            near = difflib.get_close_matches(name, allowed, 3, 0.4) or list(allowed)
+            near = difflib.get_close_matches(name, allowed, 3, 0.6) or list(allowed)
             raise TypeError(f"odeint has no option {name!r}; did you mean {', '.join(near)}?")
     if not rule.adaptive and (rtol is not RTOL or atol is not ATOL):
         raise ValueError(f"rtol and atol do not go with {rule.name}, which is fixed-step; give step_size")
@@ -230,6 +232,8 @@ def _control(rule: Tableau, y0: Any, field: Field, rtol: Any, atol: Any, options
         warnings.warn(
             f"rtol below 10 eps of {field.dtype} ({10 * eps:.1e}) cannot be met", RuntimeWarning, stacklevel=3
         )
+    if not rule.adaptive:
+        options = {"max_num_steps": 2**62, **options}  # the grid is the user's own
     return Control(rtol=rtol, atol=_tolerance("atol", atol, y0, positive=False), **options)
 
 

@@ -23,6 +23,8 @@ def write_aside(path: str | os.PathLike, write: Any) -> None:
     import tempfile
 
     path = Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"the folder {path.parent} of {path.name} does not exist")
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
     os.close(handle)
     try:

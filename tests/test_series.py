@@ -58,9 +58,9 @@ def test_an_empty_file_is_refused(csv, content):
         read_series(csv(content), "t")
 
 
-@pytest.mark.parametrize(("content", "rows"), [("t,x\n", 0), ("t,x\n0,1\n", 1)])
+@pytest.mark.parametrize(("content", "rows"), [("t,x\n", "0 rows"), ("t,x\n0,1\n", "1 row")])
 def test_less_than_two_rows_are_refused(csv, content, rows):
-    with pytest.raises(ValueError, match=rf"data\.csv has {rows} row of data; at least 2 are needed"):
+    with pytest.raises(ValueError, match=rf"data\.csv has {rows} of data; at least 2 are needed"):
         read_series(csv(content), "t")
 
 

@@ -14,15 +14,18 @@ cdef int _width(cnp.ndarray y):
 
 
 cdef cnp.ndarray _plain(object x, int ndim, str name):
-    """x itself, checked to be a C-contiguous, aligned, native array of that many dimensions."""
-    if not isinstance(x, np.ndarray) or x.ndim != ndim or not cnp.PyArray_ISCARRAY_RO(x):
+    """x itself, checked to be a C-contiguous, aligned, native array of that many dimensions.
+
+    Of exactly that type: a subclass may answer len() as it likes.
+    """
+    if type(x) is not np.ndarray or x.ndim != ndim or not cnp.PyArray_ISCARRAY_RO(x):
         raise TypeError(f"{name} must be a C-contiguous array of {ndim} dimensions, got {_describe(x)}")
     return x
 
 
 cdef cnp.ndarray _like(object x, cnp.ndarray y, tuple shape, str name):
     """x itself, checked to be a C-contiguous array of y's dtype and that shape."""
-    if not isinstance(x, np.ndarray) or x.dtype != y.dtype or x.shape != shape or not x.flags.c_contiguous:
+    if type(x) is not np.ndarray or x.dtype != y.dtype or x.shape != shape or not x.flags.c_contiguous:
         raise TypeError(f"{name} must be a C-contiguous {y.dtype} array {shape}, got {_describe(x)}")
     return x
 

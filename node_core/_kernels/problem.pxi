@@ -63,7 +63,7 @@ cdef class _Problem:
     def __cinit__(self, fun, y0, t, tableau, control, bint record):
         self.y0 = _plain(y0, 1, "y0")
         self.kernels = _kernels(self.y0)
-        if not isinstance(t, np.ndarray) or t.dtype != np.float64 or t.ndim != 1 or len(t) < 2:
+        if type(t) is not np.ndarray or t.dtype != np.float64 or t.ndim != 1 or len(t) < 2:
             raise TypeError(f"t must be a float64 array (m,) with m >= 2, got {_describe(t)}")
         self.t = np.ascontiguousarray(t)
         self.tableau, self.control = _Tableau(tableau), _Control(control, len(y0))

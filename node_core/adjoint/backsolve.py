@@ -99,9 +99,12 @@ def solve_backward(
     t: np.ndarray,
     y: np.ndarray,
     g: np.ndarray,
+    *,
+    with_t: bool,
 ) -> tuple[np.ndarray, list, np.ndarray, int]:
     """From the cotangents g (m, n) of the outputs y (m, n) at t (m,) to those of what went in.
 
+    with_t: whether t's cotangent is wanted; it costs f at every output.
     Returns ``(y0_bar (n,), [one for every floating leaf of args], t_bar (m,), evaluations)``. Memory does
     not depend on the number of steps.
     """
@@ -114,17 +117,20 @@ def solve_backward(
     for i in range(len(t) - 1, 0, -1):
         s[:n] = y[i]
         s[n : 2 * n] += g[i]
-        t_bar[i] = dot(g[i], field(float(t[i]), _read_only(y[i])))
+        if with_t:
+            t_bar[i] = dot(g[i], field(float(t[i]), _read_only(y[i])))
         try:
             solution = integrate(augmented, s, t[[i, i - 1]], tableau, control, backend=backend)
         except SolverError as error:
             message = f"in the adjoint's backward solve, whose state is y and then a: {error}"
             raise SolverError(message, error.t, error.h, field.unravel(error.y[:n]), error.reason) from error
         s = solution.y[-1]
-        nfev += solution.stats.nfev + 1
+        nfev += solution.stats.nfev
     a = s[n : 2 * n]
-    t_bar[0] = -dot(a, field(float(t[0]), _read_only(y[0])))
-    return a + g[0], augmented.parameters(s[2 * n :]), t_bar, nfev + 1
+    if with_t:
+        t_bar[0] = -dot(a, field(float(t[0]), _read_only(y[0])))
+        nfev += len(t)
+    return a + g[0], augmented.parameters(s[2 * n :]), t_bar, nfev
 
 
 def _read_only(y: np.ndarray) -> np.ndarray:

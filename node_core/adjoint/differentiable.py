@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..autodiff.node import Node, apply
-from ..autodiff.primitive import Primitive, match
+from ..autodiff.primitive import NoForwardRuleError, Primitive, match
 from ..program import Field
 from ..solvers import Control, Stats, Tableau, integrate
 from . import backsolve, discrete
@@ -37,6 +37,7 @@ class Solve(Primitive):
 
     def _integrate(self, y0: Any, t: Any, parameters: Sequence, record: bool) -> tuple:
         field = self.field.with_args(parameters)
+        y0 = np.ascontiguousarray(y0)
         solution = integrate(field, y0, t, self.tableau, self.control, backend=self.backend, record=record)
         self.stats.__dict__.update(solution.stats.__dict__)
         return field, solution
@@ -59,11 +60,11 @@ class Solve(Primitive):
             )
         else:
             y0_bar, parameter_bars, t_bar, nfev = backsolve.solve_backward(
-                field, self.tableau, self.control, self.backend, t, solution.y, g
+                field, self.tableau, self.control, self.backend, t, solution.y, g, with_t=wanted[1]
             )
         self.stats.nfev_backward += nfev
         found = [y0_bar, t_bar, *parameter_bars]
         return [match(bar, x) if want else None for bar, x, want in zip(found, operands, wanted, strict=True)]
 
     def pushforward(self, tangents: Sequence, out: Any, operands: Sequence, params: dict) -> Any:
-        raise NotImplementedError("forward mode (jvp) through odeint does not exist yet; use grad or vjp")
+        raise NoForwardRuleError("forward mode (jvp) through odeint does not exist yet; use grad or vjp")

@@ -20,6 +20,7 @@ import numpy as np
 
 from ..program import Field
 from ..solvers import Record, Tableau
+from ..solvers.interpolation import dense_slopes, dense_weights
 
 __all__ = ["dot", "pull_back"]
 
@@ -36,7 +37,7 @@ class _Pass:
         self.field, self.record, self.with_t = field, record, with_t
         self.real = np.dtype(record.K.real.dtype)  # float32 states are handled in float32
         self.a, self.b, self.c = (x.astype(self.real) for x in (tableau.dense_a, tableau.dense_b, tableau.dense_c))
-        self.p = tableau.p
+        self.tableau = tableau
         self.grid_bar = np.zeros(len(record.t) + 1)  # of the grid points t_0 ... t_N
         self.parameter_bars = [np.zeros_like(p) for p in field.parameters]
         self.nfev = 0
@@ -51,8 +52,7 @@ class _Pass:
 
     def weights(self, theta: float, derivative: bool = False) -> np.ndarray:
         """The dense-output weights of the stages at theta, (stages,), or their derivative by theta."""
-        k = np.arange(1, self.p.shape[1] + 1)
-        return (self.p @ (k * theta ** (k - 1.0) if derivative else theta**k)).astype(self.real)
+        return (dense_slopes if derivative else dense_weights)(self.tableau, theta).astype(self.real)
 
     def step(self, n: int, y_new_bar: np.ndarray, K_bar: np.ndarray, outputs: list) -> np.ndarray:
         """Back through step n; returns the cotangent of y_n and leaves that of K_0 in K_bar[0].

@@ -10,7 +10,7 @@ import numpy as np
 
 from . import tree
 from .node import Node, apply
-from .primitive import Primitive, match
+from .primitive import NoForwardRuleError, Primitive, match
 
 __all__ = ["custom_vjp"]
 
@@ -100,7 +100,7 @@ class _CustomPrimitive(Primitive):
         return match(g, x)
 
     def pushforward(self, tangents: Sequence, out: Any, operands: Sequence, params: dict) -> Any:
-        raise TypeError(f"{self.name} has a reverse rule only; forward mode (jvp) cannot differentiate it")
+        raise NoForwardRuleError(f"{self.name} has a reverse rule only; forward mode (jvp) cannot differentiate it")
 
 
 def _leaves(treedef: tree.TreeDef) -> int:

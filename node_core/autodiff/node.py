@@ -49,6 +49,10 @@ class Trace:
         """``bool(node)``; the value is known in eager mode, a graph trace refuses."""
         return bool(node.value)
 
+    def text(self, node: Node, spec: str) -> str:
+        """``format(node, spec)``; likewise."""
+        return format(node.value, spec)
+
     def unwrap(self, operands: tuple) -> list:
         """The operands one level down: this trace's Nodes replaced by their values."""
         return [x.value if type(x) is Node and x.owner is self else x for x in operands]
@@ -189,6 +193,11 @@ class Node:
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
         if self.shape == () and dtype in (None, object):
+            if np.iscomplexobj(self):
+                raise TypeError(
+                    "np.array([...]) of traced complex values is an object array, whose .real and .imag NumPy answers "
+                    "wrongly without asking us; write np.stack([...])"
+                )
             box = np.empty((), dtype=object)
             box[()] = self
             return box
@@ -225,7 +234,18 @@ class Node:
         return f"Node({concrete(self)!r}, {type(self.owner).__name__} {self.owner.level})"
 
     def __format__(self, spec: str) -> str:
-        return format(concrete(self), spec)
+        return self.owner.text(self, spec)
+
+    # --- copies: a value is never changed in place, so it is its own copy ---
+
+    def __copy__(self) -> Node:
+        return self
+
+    def __deepcopy__(self, memo: dict) -> Node:
+        return self
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise TypeError(_leaves("pickling y", "y itself"))
 
     # --- conversions that would leave the graph ---
 

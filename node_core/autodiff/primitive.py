@@ -17,9 +17,13 @@ import numpy as np
 
 from .node import Node, apply
 
-__all__ = ["Primitive", "elementwise", "match", "nondifferentiable", "primitive"]
+__all__ = ["NoForwardRuleError", "Primitive", "elementwise", "match", "nondifferentiable", "primitive"]
 
 Rule = Callable[..., Any]
+
+
+class NoForwardRuleError(NotImplementedError, TypeError):
+    """Forward mode met an operation that has a reverse rule only."""
 
 
 class Primitive:

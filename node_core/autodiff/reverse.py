@@ -38,6 +38,11 @@ class ReverseTrace(Trace):
         if not primitive.differentiable:
             return apply(primitive, tuple(values), params)
         out, saved = primitive.forward(tuple(values), params)
+        if type(out) is Node and out.owner is self:
+            raise TypeError(
+                f"{primitive.name} closes over a traced value, whose gradient its own rule cannot give; pass the value "
+                "as an argument"
+            )
         parents = [x.slot if type(x) is Node and x.owner is self else -1 for x in operands]
         self.tape.append((primitive, saved, parents))
         return Node(out, self, len(self.tape) - 1)
@@ -102,6 +107,22 @@ def vjp(fun: Callable, *primals: Any) -> tuple[Any, Callable]:
             np.zeros_like(leaf)[()] if g is None and tree.is_floating(leaf) else g
             for g, leaf in zip(grads, leaves, strict=True)
         ]
-        return tree.unflatten(treedef, grads)
+        return tree.unflatten(treedef, _own(grads, given))
 
-    return tree.unflatten(out_def, values), pullback
+    return tree.unflatten(out_def, _own(values, values)), pullback
+
+
+def _own(arrays: list, others: list) -> list:
+    """The arrays, copied where they are read-only, views, or shared with each other or with `others`.
+
+    What a user is given he may change in place: neither the tape nor another result must change with it.
+    """
+    taken = {id(x) for x in others}
+    owned = []
+    for x in arrays:
+        if type(x) is np.ndarray:
+            if id(x) in taken or x.base is not None or not x.flags.writeable:
+                x = x.copy()
+            taken.add(id(x))
+        owned.append(x)
+    return owned

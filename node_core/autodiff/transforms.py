@@ -11,6 +11,7 @@ import numpy as np
 from . import tree
 from .forward import ForwardTrace, jvp
 from .node import Node, concrete
+from .primitive import NoForwardRuleError
 from .reverse import ReverseTrace, vjp
 from .table import STOP
 
@@ -126,9 +127,14 @@ def jacobian(fun: Callable, argnums: Argnums = 0) -> Callable:
         in_leaves, in_def = tree.flatten(primals)
         n_out, n_in = (sum(int(np.size(concrete(x))) for x in xs) for xs in (out_leaves, in_leaves))
         complex_in, complex_out = (any(np.iscomplexobj(x) for x in xs) for xs in (in_leaves, out_leaves))
-        if complex_out or (n_in < n_out and not complex_in):
-            blocks = _by_columns(inner, in_leaves, in_def, out_leaves)
-        else:
+        by_columns = complex_out or (n_in < n_out and not complex_in)
+        try:
+            blocks = _by_columns(inner, in_leaves, in_def, out_leaves) if by_columns else None
+        except NoForwardRuleError:
+            if complex_out:
+                raise
+            blocks = None
+        if blocks is None:
             blocks = _by_rows(pullback, out_leaves, out_def, in_leaves)
         nested = [tree.unflatten(in_def, row) for row in blocks]
         return tree.unflatten(out_def, [row[0] if single else row for row in nested])
@@ -199,6 +205,9 @@ def stop_gradient(x: Any) -> Any:
 
 
 def _stop(leaf: Any) -> Any:
+    traced = type(leaf) is Node
     while type(leaf) is Node and isinstance(leaf.owner, (ReverseTrace, ForwardTrace)):
         leaf = leaf.value
-    return STOP(leaf) if type(leaf) is Node else leaf
+    if type(leaf) is Node:
+        return STOP(leaf)
+    return leaf.copy() if traced and isinstance(leaf, np.ndarray) else leaf  # the tape may hold this very array

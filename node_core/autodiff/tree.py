@@ -7,6 +7,7 @@ leaf. Gradients, optimiser states and parameters all travel as trees of one stru
 from __future__ import annotations
 
 import dataclasses
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -48,8 +49,8 @@ _LEAF = TreeDef()
 def _children(tree: Any) -> tuple[Any, tuple, list] | None:
     """(kind, keys, children) of a container, or None for a leaf."""
     kind = type(tree)
-    if isinstance(tree, dict):
-        return kind, tuple(tree), list(tree.values())
+    if isinstance(tree, dict):  # a defaultdict and its like come back as plain dicts
+        return (OrderedDict if kind is OrderedDict else dict), tuple(tree), list(tree.values())
     if isinstance(tree, tuple) and hasattr(tree, "_fields"):  # a namedtuple
         return kind, tree._fields, list(tree)
     if kind is list or kind is tuple:

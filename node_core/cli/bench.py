@@ -15,8 +15,9 @@ NAME = "bench"
 HELP = "race the compiled against the Python steppers"
 DESCRIPTION = """Race the compiled against the pure-Python steppers over methods and sizes.
 
-Both call the same NumPy function and take the same steps, in turn; medians, and the error of both results
-against the exact solution beside the times. After it the paper's spiral toy: trajectory and gradients."""
+Both call the same NumPy function and take the same steps (up to rounding), in turn; medians, and the error
+of both results against the exact solution beside the times. After it the paper's spiral toy: trajectory and
+gradients."""
 EPILOG = """examples:
   node-core bench
   node-core bench --methods dopri5,rk4 --sizes 2,100 --repeats 15
@@ -35,7 +36,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def _sizes(text: str) -> tuple[int, ...]:
-    sizes = tuple(int(part) for part in text.split(","))
+    sizes = tuple(int(part) if part.strip().isdigit() else 0 for part in text.split(","))
     if min(sizes) < 1:
         raise argparse.ArgumentTypeError(f"must be positive ints separated by commas, got {text}")
     return sizes

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import tempfile
 import time
 from dataclasses import asdict
@@ -69,7 +70,7 @@ def _natural(text: str) -> int:
 
 
 def _widths(text: str) -> tuple[int, ...]:
-    widths = tuple(int(part) for part in text.split(","))
+    widths = tuple(int(part) if part.strip().isdigit() else 0 for part in text.split(","))
     if min(widths) < 1:
         raise argparse.ArgumentTypeError(f"must be positive ints separated by commas, got {text}")
     return widths
@@ -93,7 +94,7 @@ def run(arguments: argparse.Namespace) -> int:
     _print_errors(report)
     written = _write(out, series, len(fitted.t), model, report)
     print(f"wrote {', '.join(written)} to {out}{os.sep}")
-    print(f"next: node-core predict {out / 'model.npz'} --until {_round_up(series)}")
+    print(f"next: node-core predict {shlex.quote(str(out / 'model.npz'))} --until {_round_up(series)}")
     return 0
 
 

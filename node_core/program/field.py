@@ -43,6 +43,7 @@ class Field:
         self.floating = [i for i, leaf in enumerate(self.arg_leaves) if tree.is_floating(leaf)]
         self.args = args
         self._graphs: dict[bool, Graph | None] = {}
+        self._checks: dict[bool, int] = {}
 
     def with_args(self, floating_leaves: Sequence) -> Field:
         """The same field with other values at the floating leaves of args."""
@@ -52,7 +53,7 @@ class Field:
         other = object.__new__(Field)
         other.__dict__.update(self.__dict__)
         other.arg_leaves, other.args = leaves, tree.unflatten(self.arg_def, leaves)
-        other._graphs = {}
+        other._graphs, other._checks = {}, {}
         return other
 
     @property
@@ -132,6 +133,9 @@ class Field:
             names = closed_over_names(self.func)
             raise ClosedOverError(f"{names} (func cannot be traced: {error})") from error
         captured = list(graph.captured.values())
+        own = concrete(self.ravel(self.func(t, self.unravel(y), *self.args), t))
+        if not _close(graph.run([t, y, *self.parameters], [concrete(x) for x in captured])[0], own):
+            raise ClosedOverError(f"{closed_over_names(self.func)} (traced, func computes something else: is it pure?)")
 
         def func(t: Any, y: Any, parameters: list, values: list) -> Any:
             return graph.run([t, y, *parameters], values)[0]
@@ -147,6 +151,8 @@ class Field:
             found = self._pulled(t, y, self.parameters, a, with_t)
         else:
             found = graph.run([t, y, *self.parameters, a])
+            if not self._agrees(found[0], t, y, with_t):
+                found = self._pulled(t, y, self.parameters, a, with_t)
         f, y_bar, *p_bars = found
         if type(f) is Node:
             raise ClosedOverError(closed_over_names(self.func))
@@ -191,15 +197,28 @@ class Field:
         graph = trace(pulled, t, y, self.parameters, np.ones_like(y))
         if graph.captured:
             raise ClosedOverError(closed_over_names(self.func))
-        for point in (y, y + 1e-3 * (1 + np.abs(y))):
-            with np.errstate(all="ignore"):  # the second point is made up; that func overflows there is no news
-                got = graph.run([t, point, *self.parameters, np.ones_like(y)])[0]
-                wanted = self(t, point)
-            scale = np.max(np.abs(wanted), initial=0.0, where=np.isfinite(wanted))
-            if not np.allclose(got, wanted, rtol=1e-4, atol=1e-4 * scale, equal_nan=True):
-                _warn("func gave two answers for one (t, y): it is not pure, and is recorded at every step")
-                return None
         return graph
+
+    def _agrees(self, f: np.ndarray, t: float, y: np.ndarray, with_t: bool) -> bool:
+        """Whether a graph's f is func's own; asked at the first two points that occur.
+
+        An impure func, or one that reads t or y in a way that tracing does not see, differs; it is then
+        recorded anew at every step, with a warning.
+        """
+        if self._checks.get(with_t, 0) >= 2:
+            return True
+        self._checks[with_t] = self._checks.get(with_t, 0) + 1
+        if _close(f, self(t, y)):
+            return True
+        _warn("func gave two answers for one (t, y): it is not pure, and is recorded at every step")
+        self._graphs[with_t] = None
+        return False
+
+
+def _close(got: np.ndarray, wanted: np.ndarray) -> bool:
+    """Equal to rounding of the state's precision, with room for another order of summation."""
+    scale = np.max(np.abs(wanted), initial=0.0, where=np.isfinite(wanted))
+    return np.allclose(got, wanted, rtol=1e-4, atol=1e-4 * scale, equal_nan=True)
 
 
 def _cast(x: Any, dtype: np.dtype) -> Any:
@@ -220,16 +239,19 @@ def _warn(message: str) -> None:
 
 def closed_over_names(func: Any) -> str:
     """An explanation that names the traced values func reads from outside its arguments."""
-    names = []
+    outside: dict[str, Any] = {}
     code = getattr(func, "__code__", None)
     if code is not None:
-        outside = {k: func.__globals__.get(k) for k in code.co_names}
+        outside.update({k: func.__globals__.get(k) for k in code.co_names})
         for name, cell in zip(code.co_freevars, func.__closure__ or (), strict=True):
             try:
                 outside[name] = cell.cell_contents
             except ValueError:  # a cell not filled yet
                 continue
-        names = [k for k, v in outside.items() if any(type(leaf) is Node for leaf in tree.flatten(v)[0])]
+    for holder in (getattr(func, "__self__", None), func):  # a bound method's object; a callable object, a partial
+        outside.update(getattr(holder, "__dict__", {}))
+        outside.update(enumerate(getattr(holder, "args", ())), **getattr(holder, "keywords", {}))
+    names = [str(k) for k, v in outside.items() if any(type(leaf) is Node for leaf in tree.flatten(v)[0])]
     what = f"the traced value {', '.join(names)}" if names else "a traced value"
     return (
         f"func uses {what} from outside its arguments, whose gradient cannot be delivered on this path; pass it in args"

@@ -15,6 +15,7 @@ import numpy as np
 from ..autodiff import tree
 from ..autodiff.node import Node, Trace, apply, concrete, run
 from ..autodiff.primitive import Primitive
+from .draw import listing, to_dot, to_svg
 
 __all__ = ["Graph", "Instruction", "TraceError", "Value", "trace"]
 
@@ -97,19 +98,13 @@ class Graph:
         return env
 
     def __str__(self) -> str:
-        from .draw import listing
-
         return listing(self)
 
     def to_dot(self) -> str:
         """The graph in Graphviz's language."""
-        from .draw import to_dot
-
         return to_dot(self)
 
     def _repr_svg_(self) -> str:
-        from .draw import to_svg
-
         return to_svg(self)
 
 
@@ -146,7 +141,7 @@ class GraphTrace(Trace):
             self.captured[number] = x
             return number
         number = self.add(x, "constant", "")
-        self.constants[number] = x
+        self.constants[number] = x.copy() if isinstance(x, np.ndarray) and x.flags.writeable else x
         return number
 
     def process(self, primitive: Any, operands: tuple, params: dict) -> Any:
@@ -154,9 +149,14 @@ class GraphTrace(Trace):
             raise TraceError(_depends("which elements are nonzero", "np.where(condition, x, y)"))
         numbers = tuple([self.number(x) for x in operands])
         out = primitive.evaluate(*[concrete(x) for x in operands], **params)
+        if type(out) is Node:
+            raise TraceError(f"{user_line()}: {primitive.name} closes over a traced value; pass it as an argument")
         number = self.add(out, "result", f"%{len(self.instructions)}")
         self.instructions.append(Instruction(number, primitive, numbers, params, user_line()))
         return Node(out, self, number)
+
+    def text(self, node: Node, spec: str) -> str:
+        raise TraceError(_depends("a formatted string", "it outside the function"))
 
     def truth(self, node: Node) -> bool:
         raise TraceError(_depends("a branch (if, while, and, or, assert) or a mask", "np.where(condition, x, y)"))

@@ -9,7 +9,7 @@ import numpy as np
 from .. import table as T
 from ..node import Node, concrete, lift
 from .reductions import total
-from .registry import normal_axis, numpy_name, take_along
+from .registry import normal_axis, numpy_name
 
 __all__ = ["diagonal", "getitem"]
 
@@ -40,7 +40,8 @@ def take(a: Any, indices: Any, axis: Any = None, mode: str = "raise") -> Any:
     if mode != "raise":
         n = np.shape(a)[axis]
         indices = np.asarray(indices) % n if mode == "wrap" else np.clip(indices, 0, n - 1)
-    return take_along(a, np.asarray(indices) if not isinstance(indices, Node) else indices, axis)
+    indices = indices if isinstance(indices, Node) else np.asarray(indices)
+    return getitem(a, (slice(None),) * axis + (indices,))
 
 
 @numpy_name(np.take_along_axis)
@@ -48,7 +49,7 @@ def take_along_axis(arr: Any, indices: Any, axis: Any = -1) -> Any:
     if axis is None:
         return np.ravel(arr)[indices]
     axis = normal_axis(axis, np.ndim(arr))
-    grid = list(np.ogrid[tuple(slice(n) for n in np.shape(indices))])
+    grid = list(np.ogrid[tuple(slice(n) for n in np.shape(arr))])
     grid[axis] = indices
     return getitem(arr, tuple(grid))
 

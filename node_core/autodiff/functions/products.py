@@ -152,6 +152,8 @@ def cholesky(a: Any) -> Any:
 def norm(x: Any, ord: Any = None, axis: Any = None, *, keepdims: Any = False) -> Any:
     """Vector norms of every order, and of matrices 'fro', 1, -1, inf and -inf. The derivative at 0 is 0."""
     x = lift(x)
+    if axis is None and ord is not None and np.ndim(x) not in (1, 2):
+        raise ValueError(f"np.linalg.norm: with ord={ord!r} and no axis, x must be 1-D or 2-D, got {np.ndim(x)}-D")
     if axis is None and (ord is None or np.ndim(x) == 1):
         axes: tuple = tuple(range(np.ndim(x)))
     else:

@@ -57,7 +57,9 @@ def var(a: Any, axis: Any = None, *, ddof: float = 0, keepdims: Any = False) -> 
 
 @numpy_name(np.std)
 def std(a: Any, axis: Any = None, *, ddof: float = 0, keepdims: Any = False) -> Any:
-    return T.SQRT(var(a, axis, ddof=ddof, keepdims=keepdims))
+    """Its derivative where all values are equal is 0, as that of a norm at 0."""
+    v = var(a, axis, ddof=ddof, keepdims=keepdims)
+    return np.where(v == 0, v, T.SQRT(np.where(v == 0, 1, v)))
 
 
 @numpy_name(np.ptp)

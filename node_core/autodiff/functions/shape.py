@@ -140,12 +140,18 @@ def append(arr: Any, values: Any, axis: Any = None) -> Any:
     return concatenate([arr, values], axis)
 
 
-@numpy_name(np.split, np.array_split)
+@numpy_name(np.split)
 def split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list:
+    n = np.shape(ary)[normal_axis(axis, np.ndim(ary))]
+    if np.ndim(indices_or_sections) == 0 and n % int(indices_or_sections):
+        raise ValueError(f"np.split: {n} entries do not divide into {indices_or_sections} equal parts")
+    return array_split(ary, indices_or_sections, axis)
+
+
+@numpy_name(np.array_split)
+def array_split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list:
     axis = normal_axis(axis, np.ndim(ary))
     pieces = np.array_split(np.arange(np.shape(ary)[axis]), indices_or_sections)
-    if isinstance(indices_or_sections, int) and np.shape(ary)[axis] % indices_or_sections:
-        raise ValueError("np.split: the array does not divide into equal parts; give the indices")
     ends = np.cumsum([len(piece) for piece in pieces])
     return [ary[(slice(None),) * axis + (slice(end - len(p), end),)] for p, end in zip(pieces, ends, strict=True)]
 
