@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +13,7 @@ from .adjoint import GRADIENTS, Solve
 from .autodiff import tree
 from .autodiff.node import Node, concrete, lift
 from .program import ClosedOverError, Field
+from .program.trace import is_users
 from .solvers import Control, SolverError, Tableau, tableau
 
 __all__ = ["odeint", "odeint_adjoint"]
@@ -23,6 +25,7 @@ ADAPTIVE_OPTIONS = (
     "first_step", "max_step", "min_step", "max_num_steps", "safety", "min_factor", "max_factor", "norm",
 )  # fmt: skip
 FIXED_OPTIONS = ("step_size", "max_num_steps")
+KEYWORDS = ("args", "method", "rtol", "atol", "gradient", "backend", "full_output")  # odeint's own
 MAY_BE_NONE = ("first_step", "step_size")  # None stands for the automatic choice
 LATER_GRADIENTS = ("interpolated", "forward", "auto")
 
@@ -51,7 +54,8 @@ def odeint(
     args:      a tuple of further arguments of func: arrays, scalars or nestings of them.
     method:    a name from `nc.methods()`.
     rtol, atol: the error a step may make is atol + rtol |y|, RMS over the components; numbers, arrays shaped
-               like y0, or either in y0's nesting. Adaptive methods only.
+               like y0, or either in y0's nesting. Adaptive methods only. An rtol below 10 eps of the state's
+               dtype cannot be met and warns; the default is raised to it (1.2e-6 for float32).
     gradient:  "discrete", the derivative of the computed outputs through the recorded steps, or "adjoint",
                Algorithm 2 of Chen et al. (2018), whose memory does not grow with the number of steps.
     backend:   "compiled" (C) or "python" (the readable twin; the same steps).
@@ -97,11 +101,35 @@ def odeint(
     return (out, solve.stats) if full_output else out
 
 
-def odeint_adjoint(func: Callable, y0: Any, t: Any, **keywords: Any) -> Any:
+def odeint_adjoint(
+    func: Callable,
+    y0: Any,
+    t: Any,
+    *,
+    args: tuple = (),
+    method: str = "dopri5",
+    rtol: Any = RTOL,
+    atol: Any = ATOL,
+    backend: str = "compiled",
+    full_output: bool = False,
+    **options: Any,
+) -> Any:
     """`odeint` with gradient="adjoint", the paper's method: memory constant in the number of steps."""
-    if "gradient" in keywords:
+    if "gradient" in options:
         raise TypeError("odeint_adjoint: gradient is 'adjoint' here; use odeint to choose another")
-    return odeint(func, y0, t, gradient="adjoint", **keywords)
+    return odeint(
+        func,
+        y0,
+        t,
+        args=args,
+        method=method,
+        rtol=rtol,
+        atol=atol,
+        gradient="adjoint",
+        backend=backend,
+        full_output=full_output,
+        **options,
+    )
 
 
 def _closing_over(solve: Solve, flat: Any, t: Any) -> tuple[Solve, list]:
@@ -213,10 +241,7 @@ def _control(rule: Tableau, y0: Any, field: Field, rtol: Any, atol: Any, options
         if name in ADAPTIVE_OPTIONS + FIXED_OPTIONS and name not in allowed:
             raise ValueError(f"{name} does not go with {rule.name}, which is {kind}; see nc.methods()")
         if name not in allowed:
-            import difflib  # for this message only
-
-            near = difflib.get_close_matches(name, allowed, 3, 0.6) or list(allowed)
-            raise TypeError(f"odeint has no option {name!r}; did you mean {', '.join(near)}?")
+            raise TypeError(_unknown_option(name, rule, allowed))
     if not rule.adaptive and (rtol is not RTOL or atol is not ATOL):
         raise ValueError(f"rtol and atol do not go with {rule.name}, which is fixed-step; give step_size")
     for name, value in options.items():
@@ -225,16 +250,47 @@ def _control(rule: Tableau, y0: Any, field: Field, rtol: Any, atol: Any, options
             raise TypeError(f"norm must be a function from a vector (n,) to a float, got {value!r}")
         if name != "norm" and not number and not (value is None and name in MAY_BE_NONE):
             raise TypeError(f"{name} must be a number, got {value!r}")
-    given = rtol is not RTOL  # the default is no mistake of the user, and good enough for float32
+    least = 10 * float(np.finfo(field.dtype).eps)
+    if rtol is RTOL:
+        rtol = max(RTOL, least)  # a default that float32 could not meet would be no mistake of the user
     rtol = _tolerance("rtol", rtol, y0, positive=True)
-    eps = np.finfo(field.dtype).eps
-    if rule.adaptive and given and np.min(rtol, initial=1.0) < 10 * eps:
-        warnings.warn(
-            f"rtol below 10 eps of {field.dtype} ({10 * eps:.1e}) cannot be met", RuntimeWarning, stacklevel=3
-        )
+    if rule.adaptive and np.min(rtol, initial=1.0) < least:
+        message = f"rtol below 10 eps of {field.dtype} ({least:.1e}) cannot be met; raise rtol, or give y0 in float64"
+        warnings.warn(message, RuntimeWarning, stacklevel=_user_stacklevel())
     if not rule.adaptive:
         options = {"max_num_steps": 2**62, **options}  # the grid is the user's own
+    if options.get("norm") is not None:
+        options = {**options, "norm": _checked_norm(options["norm"])}
     return Control(rtol=rtol, atol=_tolerance("atol", atol, y0, positive=False), **options)
+
+
+def _unknown_option(name: str, rule: Tableau, allowed: tuple) -> str:
+    import difflib  # for this message only
+
+    known = [key for key in (*allowed, *KEYWORDS) if rule.adaptive or key not in ("rtol", "atol")]
+    near = difflib.get_close_matches(name.lower(), known, 3, 0.6)
+    hint = f"did you mean {', '.join(near)}?" if near else f"there are {', '.join(known)}"
+    return f"odeint has no option {name!r}; {hint}"
+
+
+def _user_stacklevel() -> int:
+    """The stacklevel at which a warning of our caller's names the user's line, whatever called odeint for him."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and not is_users(frame.f_code.co_filename):
+        frame, level = frame.f_back, level + 1
+    return level
+
+
+def _checked_norm(norm: Callable) -> Callable:
+    """norm with its result checked: neither backend could name what is wrong with it."""
+
+    def checked(scaled: np.ndarray) -> float:
+        value = norm(scaled)
+        if np.shape(value) != () or np.asarray(value).dtype.kind not in "fiu":
+            raise TypeError(f"norm must return one real number for a vector ({len(scaled)},), got {value!r}")
+        return float(value)
+
+    return checked
 
 
 def _tolerance(name: str, value: Any, y0: Any, positive: bool) -> Any:

@@ -75,6 +75,17 @@ def test_grad_by_an_argument_that_is_not_there_is_an_error():
         nc.grad(lambda x: x, argnums=1)(1.0)
 
 
+@pytest.mark.parametrize("transform", [nc.grad, nc.value_and_grad, nc.jacobian, nc.hessian])
+def test_argnums_that_are_no_int_and_no_tuple_of_ints_are_refused_with_what_to_write(transform):
+    with pytest.raises(
+        TypeError, match=r"argnums must be an int or a tuple of ints, got \[0, 1\]; write argnums=\(0, 1\)"
+    ):
+        transform(lambda x, y: x * y, [0, 1])(1.0, 2.0)
+    for argnums in ("0", 0.0, None, True, (0, "1")):
+        with pytest.raises(TypeError, match="argnums must be an int or a tuple of ints, got "):
+            transform(lambda x, y: x * y, argnums)(1.0, 2.0)
+
+
 def test_pullback_refuses_a_cotangent_of_another_shape_and_may_be_called_twice():
     out, pullback = nc.vjp(lambda x: x**2, np.array([1.0, 2.0]))
     np.testing.assert_array_equal(out, [1.0, 4.0])

@@ -1,5 +1,6 @@
 """What odeint says to input that cannot be meant: which, what came, what is wanted."""
 
+import inspect
 import warnings
 from typing import NamedTuple
 
@@ -152,7 +153,8 @@ def test_args_that_are_no_plain_tuple_are_refused_with_what_to_write(args):
 
 
 @pytest.mark.parametrize(
-    ("method", "near"), [("dopri", "'dopri5'"), ("Dopri5", "'dopri5'"), ("tsit", "'tsit5'"), ("rk5", "'rk4'")]
+    ("method", "near"),
+    [("dopri", "'dopri5'"), ("Dopri5", "'dopri5'"), ("tsit", "'tsit5'"), ("rk5", "'rk4'"), ("RK4", r"'rk4'\? There")],
 )
 def test_an_unknown_method_is_refused_with_the_nearest_names(method, near):
     refused(ValueError, rf"method '{method}' is not known; did you mean .*{near}", method=method)
@@ -169,9 +171,16 @@ def test_a_method_that_is_no_name_is_refused(method):
      "fehlberg45", "cash_karp", "dopri8", "vern7", "vern9", "RK23", "RK45", "DOP853", "Radau", "BDF", "LSODA",
      "symplectic_euler", "leapfrog", "velocity_verlet", "yoshida4"],
 )  # fmt: skip
-def test_a_method_to_come_says_that_it_does_not_exist_yet(method):
+def test_a_method_to_come_says_that_it_does_not_exist_yet_in_whatever_case(method):
+    for name in (method.lower(), method.upper()):
+        refused(NotImplementedError, f"method '{name}' does not exist yet; there are euler", method=name)
     refused(NotImplementedError, rf"method '{method}' does not exist yet; there are euler, .*tsit5", method=method)
     assert method not in {m.name for m in nc.methods()}
+
+
+def test_a_name_near_one_to_come_is_told_so():
+    refused(ValueError, r"'radau5' is not known; Planned, but not there yet: 'Radau'\. There are", method="radau5")
+    refused(ValueError, r"did you mean 'rk4'.*\? Planned, but not there yet: 'RK45'", method="rk5")
 
 
 @pytest.mark.parametrize("value", ["fast", None, ["python"], 1])
@@ -183,6 +192,16 @@ def test_an_unknown_gradient_or_backend_is_refused_with_those_there(value):
 def test_odeint_adjoint_takes_no_other_gradient():
     with pytest.raises(TypeError, match="odeint_adjoint: gradient is 'adjoint' here"):
         nc.odeint_adjoint(decay, Y0, T, gradient="discrete")
+
+
+def test_odeint_adjoint_has_the_signature_of_odeint_without_gradient():
+    wanted = inspect.signature(nc.odeint)
+    parameters = [p for p in wanted.parameters.values() if p.name != "gradient"]
+    assert inspect.signature(nc.odeint_adjoint) == wanted.replace(parameters=parameters)
+    y, stats = nc.odeint_adjoint(
+        lambda t, y, p: -p * y, Y0, T, args=(1.0,), method="rk4", step_size=0.5, backend="python", full_output=True
+    )
+    assert (y.shape, stats.naccepted) == ((3, 2), 4)
 
 
 # --- tolerances and options ---
@@ -204,7 +223,21 @@ def test_odeint_adjoint_takes_no_other_gradient():
         ({"atol": "small"}, TypeError, "atol must be a non-negative float .*got 'small'"),
         ({"max_steps": 10}, TypeError, r"odeint has no option 'max_steps'; did you mean .*max_num_steps"),
         ({"frst_step": 1}, TypeError, r"odeint has no option 'frst_step'; did you mean first_step"),
-        ({"qqq": 1}, TypeError, r"no option 'qqq'; did you mean first_step, max_step, .*norm"),
+        (
+            {"qqq": 1},
+            TypeError,
+            r"no option 'qqq'; there are first_step, max_step, .*norm, args, method, rtol, .*output",
+        ),
+        ({"rtoll": 1e-3}, TypeError, r"no option 'rtoll'; did you mean rtol, atol\?"),
+        ({"tol": 1e-3}, TypeError, r"no option 'tol'; did you mean rtol, atol\?"),
+        ({"metod": "rk4"}, TypeError, r"no option 'metod'; did you mean method\?"),
+        ({"grad": "adjoint"}, TypeError, r"no option 'grad'; did you mean gradient\?"),
+        ({"argss": ()}, TypeError, r"no option 'argss'; did you mean args\?"),
+        (
+            {"method": "rk4", "tol": 1e-3},
+            TypeError,
+            "no option 'tol'; there are step_size, max_num_steps, args, method, g",
+        ),
         ({"step_size": 0.1}, ValueError, "step_size does not go with dopri5, which is adaptive"),
         ({"method": "rk4", "rtol": 1e-6}, ValueError, "rtol and atol do not go with rk4, which is fixed-step"),
         ({"method": "rk4", "atol": 1e-9}, ValueError, "rtol and atol do not go with rk4, which is fixed-step"),
@@ -231,6 +264,15 @@ def test_tolerances_and_options_that_make_no_sense_are_refused(keywords, kind, m
     refused(kind, message, **keywords)
 
 
+@BACKENDS
+@pytest.mark.parametrize(
+    ("value", "got"), [("a", "'a'"), (None, "None"), (1j, "1j"), (np.ones(1), r"array\(\[1\.\]\)")]
+)
+def test_a_norm_that_gives_no_real_number_is_named_with_what_it_gave(value, got, backend):
+    message = rf"norm must return one real number for a vector \(2,\), got {got}"
+    refused(TypeError, message, norm=lambda scaled: value, backend=backend)
+
+
 def test_nested_tolerances_must_be_nested_and_shaped_like_the_state():
     y0 = {"a": np.ones(2), "b": 1.0}
     same = lambda t, y: y  # noqa: E731
@@ -250,6 +292,30 @@ def test_an_rtol_below_ten_eps_warns_and_the_default_never_does():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         nc.odeint(decay, np.float32(Y0), T)
+
+
+def test_the_default_rtol_is_one_that_the_dtype_can_meet():
+    func, y0, options = (lambda t, y: np.cos(3 * t) * y), np.float32(Y0), {"atol": 0.0, "full_output": True}
+    least = 10 * float(np.finfo(np.float32).eps)
+    assert nc.odeint(func, y0, T, **options)[1] == nc.odeint(func, y0, T, rtol=least, **options)[1]
+    assert nc.odeint(func, Y0, T, **options)[1] == nc.odeint(func, Y0, T, rtol=float("1e-6"), **options)[1]
+
+
+@pytest.mark.parametrize(
+    "solve",
+    [
+        lambda: nc.odeint(decay, Y0, T, rtol=1e-15, atol=1e-3),
+        lambda: nc.odeint_adjoint(decay, Y0, T, rtol=1e-15, atol=1e-3),
+        lambda: nc.NeuralODE(lambda p, t, y: p * y, rtol=1e-15, atol=1e-3)(1.0, Y0, T),
+        lambda: nc.grad(lambda p: nc.odeint(lambda t, y: p * y, Y0, T, rtol=1e-15, atol=1e-3)[-1, 0])(1.0),
+    ],
+    ids=["odeint", "odeint_adjoint", "NeuralODE", "grad"],
+)
+def test_the_warning_of_a_small_rtol_points_at_the_users_line(solve):
+    with pytest.warns(RuntimeWarning, match="cannot be met; raise rtol") as caught:
+        solve()
+    assert {warning.filename for warning in caught} == {__file__}
+    assert {warning.lineno for warning in caught} == {solve.__code__.co_firstlineno}
 
 
 # --- solves that cannot go on ---

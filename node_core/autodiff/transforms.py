@@ -23,6 +23,9 @@ Argnums = int | tuple[int, ...]
 def _selected(name: str, args: tuple, argnums: Argnums) -> tuple[int, ...]:
     """The positions to differentiate, checked against the arguments that came."""
     positions = argnums if isinstance(argnums, tuple) else (argnums,)
+    if not all(isinstance(i, (int, np.integer)) and not isinstance(i, bool) for i in positions):
+        hint = f"; write argnums={tuple(argnums)}" if isinstance(argnums, list) else ""
+        raise TypeError(f"{name}: argnums must be an int or a tuple of ints, got {argnums!r}{hint}")
     for i in positions:
         if not -len(args) <= i < len(args):
             raise ValueError(f"{name}: argnums={argnums} but the function was called with {len(args)} arguments")

@@ -196,18 +196,24 @@ class Method:
 def tableau(name: str) -> Tableau:
     """The method of that name.
 
-    Raises NotImplementedError for one that is planned, ValueError with the nearest names for any other.
+    Raises NotImplementedError for one that is planned (in whatever case: SciPy's names are in capitals),
+    ValueError with the nearest names for any other.
     """
     if not isinstance(name, str):
         raise TypeError(f"method must be a name, one of {', '.join(METHODS)}, got {type(name).__name__}")
     if name in METHODS:
         return METHODS[name]
-    if name in PLANNED:
+    planned = {known.lower(): known for known in PLANNED}
+    if name.lower() in planned:
         raise NotImplementedError(f"method {name!r} does not exist yet; there are {', '.join(METHODS)}")
     import difflib  # for this message only
 
-    nearest = difflib.get_close_matches(name, METHODS, n=3, cutoff=0.4)
+    later = [planned[near] for near in difflib.get_close_matches(name.lower(), planned, n=3, cutoff=0.6)]
+    nearest = difflib.get_close_matches(name.lower(), METHODS, n=3, cutoff=0.6 if later else 0.4)
+    if name.lower() in METHODS:  # only the case is wrong
+        nearest, later = [name.lower()], []
     hint = f"did you mean {' or '.join(map(repr, nearest))}? " if nearest else ""
+    hint += f"Planned, but not there yet: {', '.join(map(repr, later))}. " if later else ""
     raise ValueError(f"method {name!r} is not known; {hint}There are {', '.join(METHODS)}")
 
 
