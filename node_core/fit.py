@@ -10,7 +10,9 @@ which the line search stops. The model that comes out is solved with step contro
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +21,7 @@ import numpy as np
 from .autodiff import tree, value_and_grad
 from .nn import MLP, NeuralODE
 from .optim import LBFGS
-from .series import Series
+from .series import Series, digits
 from .solve import odeint
 from .solvers import SolverError, Stats
 from .spline import SmoothingSpline
@@ -102,12 +104,24 @@ class Model:
         t = np.asarray(t, float)
         tau = (t - self.t0) / self.t_std
         if len(tau) == 0 or tau[0] < -1e-12 or not np.all(np.diff(tau) > 0):
-            raise ValueError(f"predict: times must increase and start at {self.t0:g} or later, got {t[:3]} ...")
+            raise ValueError(f"predict: times must increase and start at {digits(self.t0)} or later, got {t[:3]} ...")
         grid = np.concatenate([[0.0], tau[tau > 0]])
         if len(grid) == 1:
             return self.mean + self.std * self.z0[None]
-        z, _ = self.ode(self.params, self.z0, grid)
+        with self.errors_in_units_of_the_data():
+            z, _ = self.ode(self.params, self.z0, grid)
         return self.mean + self.std * z[len(grid) - len(tau) :]
+
+    @contextmanager
+    def errors_in_units_of_the_data(self, starts: np.ndarray | None = None, lengths: np.ndarray | None = None) -> Any:
+        """Within it a SolverError of a solve in (tau, z) speaks of the data's times, states and columns.
+
+        starts, lengths (windows,): of a batch of windows, each brought to [0, 1], in tau.
+        """
+        try:
+            yield
+        except SolverError as error:
+            raise _in_units_of_the_data(error, self, starts, lengths) from error
 
     def to_tree(self) -> dict[str, Any]:
         """What `nc.save` keeps of it."""
@@ -130,6 +144,31 @@ class Model:
         except (TypeError, ValueError, LookupError) as error:
             raise ValueError(f"the model file is damaged: {error}") from error
         return model
+
+
+def _in_units_of_the_data(
+    error: SolverError, model: Model, starts: np.ndarray | None, lengths: np.ndarray | None
+) -> SolverError:
+    """The error with its times, its step, its state and its components in the words of the data."""
+    component = re.search(r"\bcomponent (\d+)", str(error))
+    window = int(component[1]) // len(model.columns) if component and starts is not None else 0
+    start, length = (0.0, 1.0) if starts is None else (float(starts[window]), float(lengths[window]))
+
+    def time(tau: float) -> float:
+        return model.t0 + model.t_std * (start + length * tau)
+
+    def step(h: float) -> float:
+        return model.t_std * length * h
+
+    message = re.sub(r"\bt = ([-+.\de]*\d)", lambda m: f"{model.time} = {digits(time(float(m[1])))}", str(error))
+    message = re.sub(r"\bh = ([-+.\de]*\d)", lambda m: f"h = {step(float(m[1])):.3g}", message)
+    message = re.sub(
+        r"\bcomponent (\d+)", lambda m: f"column {model.columns[int(m[1]) % len(model.columns)]!r}", message
+    )
+    # what odeint advises of func and its options is of no use here: the field is learned
+    message = re.sub(r"( rejected\)\.).*", r"\1", message).replace("func returned", "the learned field has")
+    y = model.mean + model.std * error.y if np.shape(error.y)[-1:] == np.shape(model.mean) else error.y
+    return SolverError(message, time(error.t), step(error.h), y, error.reason)
 
 
 Report = Callable[[str, int, int, float], Any]  # stage, iteration, iterations at most, loss
@@ -166,7 +205,7 @@ def fit_series(series: Series, settings: Settings, report: Report = lambda *_: N
         params = _minimize("derivatives", _matching_loss(model, values, slopes), params, match, report)
         for horizon in settings.horizons:
             if horizon < rows - 1:
-                loss = _window_loss(model, spline.g, z, np.diff(tau), horizon, solves)
+                loss = _window_loss(model, spline.g, z, tau, horizon, solves)
                 params = _minimize(f"horizon {horizon}", loss, params, window, report)
         start = {"params": params, "z0": model.z0}
         found = _minimize("whole", _whole_loss(model, z, tau, solves), start, whole, report)
@@ -208,14 +247,14 @@ def _matching_loss(model: Model, z: np.ndarray, slopes: np.ndarray) -> Callable:
 
 
 def _window_loss(
-    model: Model, starts: np.ndarray, z: np.ndarray, dtau: np.ndarray, horizon: int, solves: list
+    model: Model, starts: np.ndarray, z: np.ndarray, tau: np.ndarray, horizon: int, solves: list
 ) -> Callable:
     """Stage 2: all windows of `horizon` intervals at once, as one batch.
 
     Window w runs from row w. Interval j of each is brought to [0, 1] by its own length, so that irregular
     times need no grid of their own.
     """
-    windows = len(z) - horizon
+    windows, dtau = len(z) - horizon, np.diff(tau)
 
     def stretched(s: Any, batch: Any, params: Any, lengths: Any) -> Any:
         return lengths * model.field(params, s, batch)
@@ -224,15 +263,16 @@ def _window_loss(
         batch, total = starts[:windows], 0.0
         for j in range(horizon):
             lengths = dtau[j : j + windows, None]  # (windows, 1)
-            ys, stats = odeint(
-                stretched,
-                batch,
-                [0.0, 1.0],
-                args=(params, lengths),
-                method="rk4",
-                step_size=1.0 / WINDOW_STEPS,
-                full_output=True,
-            )
+            with model.errors_in_units_of_the_data(tau[j : j + windows], lengths[:, 0]):
+                ys, stats = odeint(
+                    stretched,
+                    batch,
+                    [0.0, 1.0],
+                    args=(params, lengths),
+                    method="rk4",
+                    step_size=1.0 / WINDOW_STEPS,
+                    full_output=True,
+                )
             solves.append(stats)
             batch = ys[-1]  # (windows, d)
             total = total + np.mean((batch - z[j + 1 : j + 1 + windows]) ** 2)
@@ -250,7 +290,8 @@ def _whole_loss(model: Model, z: np.ndarray, tau: np.ndarray, solves: list) -> C
         return model.field(params, tau, z)
 
     def loss(both: dict) -> Any:
-        ys, stats = odeint(func, both["z0"], fine, args=(both["params"],), method="rk4", full_output=True)
+        with model.errors_in_units_of_the_data():
+            ys, stats = odeint(func, both["z0"], fine, args=(both["params"],), method="rk4", full_output=True)
         solves.append(stats)
         return np.mean((ys[::WHOLE_STEPS] - z) ** 2)
 

@@ -10,7 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-__all__ = ["Series", "read_series"]
+__all__ = ["Series", "digits", "read_series"]
+
+
+def digits(x: float) -> str:
+    """The shortest text that reads back as x: 20240101 and 0.5, where ``:g`` would keep six digits."""
+    text = repr(float(x))
+    return text[:-2] if text.endswith(".0") else text
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +32,7 @@ class Series:
         rows, columns = self.y.shape
         return (
             f"{rows} rows, {columns} state column{'s' if columns > 1 else ''} ({', '.join(self.columns)}), "
-            f"{self.time} from {self.t[0]:g} to {self.t[-1]:g}"
+            f"{self.time} from {digits(self.t[0])} to {digits(self.t[-1])}"
         )
 
     def head(self, rows: int) -> Series:
@@ -48,6 +54,9 @@ def read_series(path: str | os.PathLike, time: str, columns: Sequence[str] | Non
     for name in [time, *columns]:
         if name not in header:
             raise ValueError(f"{path} has no column {name!r}; its columns are {', '.join(header)}")
+    twice = [name for name in columns if columns.count(name) > 1]
+    if twice:
+        raise ValueError(f"the state column {twice[0]!r} is asked for twice; name every column once")
     if not columns or time in columns:
         raise ValueError(f"{path}: no state column is left beside the time column {time!r}")
     if len(rows) < 2:
@@ -61,8 +70,8 @@ def read_series(path: str | os.PathLike, time: str, columns: Sequence[str] | Non
         i = int(np.argmax(~(np.diff(t) > 0)))
         what = "repeats" if t[i + 1] == t[i] else "comes after"
         raise ValueError(
-            f"{path}, line {rows[i + 1][0]}: {time} {t[i + 1]:g} {what} {t[i]:g}; times must increase from row "
-            "to row (sort the file, and keep one row a time)"
+            f"{path}, line {rows[i + 1][0]}: {time} {digits(t[i + 1])} {what} {digits(t[i])}; times must increase "
+            "from row to row (sort the file, and keep one row a time)"
         )
     return Series(time, tuple(columns), t, table[:, 1:])
 

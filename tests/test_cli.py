@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -13,7 +14,8 @@ import pytest
 import node_core as nc
 from node_core.cli import fit as fit_command
 from node_core.cli.main import main
-from node_core.fit import Settings
+from node_core.fit import Model, Settings
+from node_core.series import Series
 from node_core.solvers import METHODS
 
 HUDSON_BAY = Path(__file__).parents[1] / "examples" / "data" / "hudson_bay.csv"
@@ -122,6 +124,36 @@ def test_the_same_command_twice_writes_the_same_bytes_and_columns_and_hidden_are
     assert [p["W"].shape for p in model["params"]] == [(2, 5), (5, 4), (4, 2)]
 
 
+LARGE = [20240101 + k for k in range(9)]  # dates: more digits than :g keeps
+
+
+def test_large_times_are_printed_suggested_and_written_in_full(quick, tmp_path, capsys):
+    data, out = tmp_path / "dates.csv", tmp_path / "out"
+    data.write_text("date,x\n" + "".join(f"{t},{np.sin(k):.3f}\n" for k, t in enumerate(LARGE)))
+    assert main(["fit", str(data), "--time", "date", "--out", str(out), "--quiet"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].endswith("date from 20240101 to 20240109")
+    assert said[-1].endswith("--until 20240111")
+    assert main([*said[-1].split()[2:], "--step", "0.1"]) == 0
+    assert "wrote 101 rows, date from 20240101 to 20240111" in capsys.readouterr().out
+    times = [row.split(",")[0] for row in (out / "predict.csv").read_text().splitlines()[1:]]
+    assert times[:2] == ["20240101", "20240101.1"]
+    assert times[-2:] == ["20240110.9", "20240111"]
+    assert "first date, 20240101, got 20240100" in failed(capsys, "predict", out / "model.npz", "--until", 20240100)
+    assert "too small to tell two times" in failed(
+        capsys, "predict", out / "model.npz", "--until", 20240101.001, "--step", 1e-9
+    )
+
+
+@pytest.mark.parametrize(
+    ("first", "step"), [(0, 1e-7), (20240101, 1), (1.7e9, 0.25), (-5, 0.1), (1e15, 0.125), (1e-300, 1e-300), (1, 1e250)]
+)
+def test_the_suggested_time_lies_after_the_last_one(first, step):
+    t = first + step * np.arange(5.0)
+    suggested = float(fit_command._round_up(Series("t", ("x",), t, t[:, None])))
+    assert t[-1] < suggested <= t[-1] + 2 * (t[-1] - t[0])
+
+
 def test_progress_shows_loss_and_step_on_stderr_and_quiet_shows_nothing(quick, data, tmp_path, capsys):
     arguments = ["fit", str(data), "--time", "time", "--out", str(tmp_path)]
     assert main(arguments) == 0
@@ -141,6 +173,42 @@ def test_hudson_bay_is_fitted_to_under_five_thousand_pelts(tmp_path):
 
 
 # --- a failed fit loses nothing ---
+
+
+@pytest.mark.parametrize("stage", ["fit_series", "make_report", "_plot"])
+def test_a_solve_that_fails_is_told_in_the_datas_time_and_columns_with_what_to_try(
+    stage, fitted, data, capsys, monkeypatch
+):
+    before, own = contents(fitted), Model.field
+    genuine = getattr(fit_command, stage)
+
+    def field(model, params, tau, z):  # v fails after time 3, once the stage is reached and a solve asks for it
+        late = np.ndim(z) == 1 and model.t0 + model.t_std * float(tau) > 3.0
+        return own(model, params, tau, z) * np.array([1.0, np.nan if late else 1.0])
+
+    def patched(*arguments):
+        monkeypatch.setattr(Model, "field", field)
+        return genuine(*arguments)
+
+    monkeypatch.setattr(fit_command, stage, patched)
+    data.write_text(data.read_text().replace("time", "year"))
+    message = failed(capsys, "fit", data, "--time", "year", "--out", fitted, "--quiet")
+    assert re.search(r"the learned field has a non-finite value in column 'v' at year = 3\.\d+", message)
+    assert re.search(r"Stopped at year = (2\.[5-9]|3)\d* with h = ", message)
+    assert message.rstrip().endswith("rejected). Nothing was written. Try another --seed, or other --hidden units.")
+    assert "component" not in message
+    assert contents(fitted) == before
+
+
+def test_a_picture_of_an_earlier_fit_does_not_stay_beside_a_new_model(fitted, data, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "node_core.cli.plot", None)  # as without matplotlib
+    assert main(["fit", str(data), "--time", "time", "--out", str(fitted), "--quiet"]) == 0
+    said = capsys.readouterr().out
+    assert "fit.png is not drawn: matplotlib is not installed" in said
+    assert "removed fit.png of an earlier fit" in said
+    assert sorted(contents(fitted)) == ["model.npz", "report.json"]
+    assert main(["fit", str(data), "--time", "time", "--out", str(fitted), "--quiet"]) == 0
+    assert "removed" not in capsys.readouterr().out
 
 
 def test_bad_data_leaves_a_good_model_as_it_was(fitted, data, capsys):
@@ -247,8 +315,6 @@ def test_predict_goes_by_the_spacing_of_the_data_into_the_models_folder(fitted, 
         (["--until", "-1"], "--until must be later than the model's first time, 0, got -1"),
         (["--until", "0"], "--until must be later than the model's first time"),
         (["--until", "nan"], "--until must be later than the model's first time, 0, got nan"),
-        (["--until", "5", "--step", "0"], "--step must be positive, got 0"),
-        (["--until", "5", "--step", "nan"], "--step must be positive, got nan"),
         (["--until", "1e9", "--step", "1e-9"], "asks for over 10,000,000 rows"),
     ],
 )
@@ -311,12 +377,6 @@ def test_bench_json_holds_the_configuration_and_the_same_results(capsys):
     assert found["config"]
 
 
-def test_bench_refuses_unknown_methods_and_no_repeats(capsys):
-    assert "method 'rk5' is not known; did you mean 'rk4'" in failed(capsys, "bench", "--methods", "rk5")
-    assert "--repeats must be at least 1, got 0" in failed(capsys, "bench", "--repeats", 0)
-    assert "method 'DOP853' does not exist yet" in failed(capsys, "bench", "--methods", "DOP853")
-
-
 @pytest.mark.parametrize("command", [[], ["fit"], ["predict"], ["bench"], ["methods"], ["info"]])
 def test_help_of_every_command_has_examples_and_is_exit_code_zero(command, capsys):
     with pytest.raises(SystemExit, match=r"^0$"):
@@ -336,7 +396,16 @@ def test_help_of_every_command_has_examples_and_is_exit_code_zero(command, capsy
         (["fit", "data.csv", "--time", "t", "--seed", "-1"], "must not be negative, got -1"),
         (["fit", "data.csv", "--time", "t", "--hidden", "3,0"], "must be positive ints separated by commas, got 3,0"),
         (["predict", "model.npz"], "required: --until"),
+        (["predict", "model.npz", "--until", "5", "--step", "0"], "argument --step: must be positive, got 0"),
+        (["predict", "model.npz", "--until", "5", "--step", "nan"], "argument --step: must be positive, got nan"),
+        (["predict", "model.npz", "--until", "5", "--step", "a"], "argument --step: must be a number, got a"),
+        (["fit", "data.csv", "--time", "t", "--holdout", "abc"], "argument --holdout: must be a number, got abc"),
+        (["fit", "data.csv", "--time", "t", "--seed", "1.5"], "argument --seed: must be an integer, got 1.5"),
         (["bench", "--sizes", "0"], "must be positive ints"),
+        (["bench", "--methods", "rk5"], "method 'rk5' is not known; did you mean 'rk4'"),
+        (["bench", "--methods", "rk4,DOP853"], "method 'DOP853' does not exist yet"),
+        (["bench", "--repeats", "0"], "argument --repeats: must be at least 1, got 0"),
+        (["bench", "--repeats", "many"], "argument --repeats: must be an integer, got many"),
     ],
 )
 def test_a_wrong_command_line_is_exit_code_two_with_the_reason(arguments, message, capsys):

@@ -8,6 +8,7 @@ import pytest
 import node_core as nc
 from node_core.fit import Model, Settings, fit_series
 from node_core.series import Series
+from node_core.solvers import SolverError
 
 SMALL = Settings(hidden=(6,), horizons=(2,), iterations=(30, 10, 10))
 
@@ -108,3 +109,19 @@ def test_a_constant_column_is_refused_also_where_its_rounded_deviation_is_not_ze
     y = np.full((13, 1), value)
     with pytest.raises(ValueError, match="column 'x' does not vary over the fitted rows; leave it out with --columns"):
         fit_series(Series("t", ("x",), np.arange(13.0), y), SMALL)
+
+
+def test_a_window_that_cannot_be_solved_is_told_by_the_time_and_column_of_its_row(monkeypatch):
+    t = 1900.0 + np.array([0.0, 1.0, 3.0, 4.0, 6.0, 7.0])
+    series = Series("year", ("hare", "lynx"), t, np.stack([np.sin(t), np.cos(t)], axis=1))
+    own = Model.field
+
+    def field(model, params, tau, z):  # lynx fails in the window of row 3, from its start on
+        bad = np.array([[1.0, 1.0]] * 3 + [[1.0, np.nan]])
+        return own(model, params, tau, z) * (bad if np.shape(z) == (4, 2) else 1.0)
+
+    monkeypatch.setattr(Model, "field", field)
+    with pytest.raises(SolverError, match=r"non-finite value in column 'lynx' at year = 1904\. Stopped") as caught:
+        fit_series(series, Settings(hidden=(3,), horizons=(2,), iterations=(5, 5, 5)))
+    assert caught.value.t == 1904.0
+    np.testing.assert_allclose(caught.value.y, series.y[:4], atol=1e-3)

@@ -30,6 +30,13 @@ def test_the_hudson_bay_series_is_read_as_published():
     assert str(series) == "21 rows, 2 state columns (hare, lynx), year from 1900 to 1920"
 
 
+def test_times_are_told_with_all_their_digits(csv):
+    series = read_series(csv("t,x\n20240101,1\n20240109.25,2\n"), "t")
+    assert str(series).endswith("t from 20240101 to 20240109.25")
+    with pytest.raises(ValueError, match=r"t 20240108 comes after 20240109;"):
+        read_series(csv("t,x\n20240109,1\n20240108,2\n"), "t")
+
+
 def test_columns_are_taken_by_name_in_the_order_asked_for(csv):
     path = csv("a,t,b,note\n1,0,10,x\n2,0.5,20,y\n")
     series = read_series(path, "t", ["b", "a"])
@@ -100,6 +107,11 @@ def test_a_ragged_row_is_refused_with_its_line(csv, line, cells):
 def test_a_repeated_column_name_is_refused(csv):
     with pytest.raises(ValueError, match="the column name 'x' stands twice in the header"):
         read_series(csv("t,x,x\n0,1,2\n1,2,3\n"), "t")
+
+
+def test_a_column_asked_for_twice_is_refused(csv):
+    with pytest.raises(ValueError, match="the state column 'x' is asked for twice"):
+        read_series(csv("t,x,y\n0,1,2\n1,2,3\n"), "t", ["x", "y", "x"])
 
 
 @pytest.mark.parametrize(("content", "columns"), [("t\n0\n1\n", None), ("t,x\n0,1\n1,2\n", ["t"])])

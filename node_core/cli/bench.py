@@ -9,7 +9,8 @@ from dataclasses import asdict
 
 from ..bench import race, race_spiral
 from ..config import config
-from ..solvers import METHODS, tableau
+from ..solvers import METHODS
+from .values import method_names, positive_int, positive_ints
 
 NAME = "bench"
 HELP = "race the compiled against the Python steppers"
@@ -26,30 +27,22 @@ EPILOG = """examples:
 
 def add(parser: argparse.ArgumentParser) -> None:
     """The options of bench."""
-    parser.add_argument("--methods", default=",".join(METHODS), metavar="A,B", help="default: %(default)s")
     parser.add_argument(
-        "--sizes", type=_sizes, default=(2, 20, 200, 2000), metavar="N,M",
+        "--methods", type=method_names, default=",".join(METHODS), metavar="A,B", help="default: %(default)s"
+    )
+    parser.add_argument(
+        "--sizes", type=positive_ints, default=(2, 20, 200, 2000), metavar="N,M",
         help="numbers of state components (default: 2,20,200,2000)",
     )  # fmt: skip
-    parser.add_argument("--repeats", type=int, default=7, metavar="N", help="solves of each (default: %(default)s)")
+    parser.add_argument(
+        "--repeats", type=positive_int, default=7, metavar="N", help="solves of each (default: %(default)s)"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
-
-
-def _sizes(text: str) -> tuple[int, ...]:
-    sizes = tuple(int(part) if part.strip().isdigit() else 0 for part in text.split(","))
-    if min(sizes) < 1:
-        raise argparse.ArgumentTypeError(f"must be positive ints separated by commas, got {text}")
-    return sizes
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Race, and print each row as soon as it is measured."""
-    names = arguments.methods.split(",")
-    for name in names:
-        tableau(name)  # an unknown one is an error before anything runs
-    if arguments.repeats < 1:
-        raise ValueError(f"--repeats must be at least 1, got {arguments.repeats}")
-    results = race(names, arguments.sizes, arguments.repeats)
+    results = race(arguments.methods, arguments.sizes, arguments.repeats)
     if arguments.json:
         found: dict[str, list] = {"results": []}
         for r in results:

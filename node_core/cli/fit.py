@@ -15,10 +15,12 @@ from typing import Any
 import numpy as np
 
 from ..fit import Model, Settings, fit_series
-from ..series import Series, read_series
+from ..series import Series, digits, read_series
 from ..solve import odeint
+from ..solvers import SolverError
 from ..storage import save
 from .progress import Progress
+from .values import fraction, natural, positive_ints
 
 NAME = "fit"
 HELP = "learn an ODE from a CSV file"
@@ -41,13 +43,13 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--columns", metavar="A,B", help="the state columns (default: all others)")
     parser.add_argument("--out", default="fit", metavar="FOLDER", help="output folder (default: %(default)s)")
     parser.add_argument(
-        "--holdout", type=_fraction, default=0.15, metavar="F",
+        "--holdout", type=fraction, default=0.15, metavar="F",
         help="fraction of rows, the last ones, to hold out (default: %(default)s)",
     )  # fmt: skip
-    parser.add_argument("--seed", type=_natural, default=0, metavar="N", help="random seed (default: %(default)s)")
+    parser.add_argument("--seed", type=natural, default=0, metavar="N", help="random seed (default: %(default)s)")
     parser.add_argument(
         "--hidden",
-        type=_widths,
+        type=positive_ints,
         default=(32,),
         metavar="N,M",
         help="units of the hidden layers (default: 32)",
@@ -55,30 +57,9 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
 
 
-def _fraction(text: str) -> float:
-    value = float(text)
-    if not 0 <= value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 0 and less than 1, got {text}")
-    return value
-
-
-def _natural(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"must not be negative, got {text}")
-    return value
-
-
-def _widths(text: str) -> tuple[int, ...]:
-    widths = tuple(int(part) if part.strip().isdigit() else 0 for part in text.split(","))
-    if min(widths) < 1:
-        raise argparse.ArgumentTypeError(f"must be positive ints separated by commas, got {text}")
-    return widths
-
-
 def run(arguments: argparse.Namespace) -> int:
     """Read, fit, report; nothing is written before all of it has succeeded."""
-    columns = arguments.columns.split(",") if arguments.columns else None
+    columns = [name.strip() for name in arguments.columns.split(",")] if arguments.columns else None
     series = read_series(arguments.file, arguments.time, columns)
     print(f"{arguments.file}: {series}")
     out = _writable(arguments.out)
@@ -86,14 +67,20 @@ def run(arguments: argparse.Namespace) -> int:
     fitted = series.head(len(series.t) - held_out)
     print(f"fitting {len(fitted.t)} rows, holding out the last {held_out}")
     settings = Settings(seed=arguments.seed, hidden=arguments.hidden)
-    start = time.perf_counter()
-    with Progress(settings, quiet=arguments.quiet) as progress:
-        model = fit_series(fitted, settings, progress.report)
-    seconds = time.perf_counter() - start
-    report = make_report(series, len(fitted.t), model, settings, seconds)
-    _print_errors(report)
-    written = _write(out, series, len(fitted.t), model, report)
+    try:
+        start = time.perf_counter()
+        with Progress(settings, quiet=arguments.quiet) as progress:
+            model = fit_series(fitted, settings, progress.report)
+        seconds = time.perf_counter() - start
+        report = make_report(series, len(fitted.t), model, settings, seconds)
+        _print_errors(report)
+        written, removed = _write(out, series, len(fitted.t), model, report)
+    except SolverError as error:
+        message = f"{error} Nothing was written. Try another --seed, or other --hidden units."
+        raise SolverError(message, error.t, error.h, error.y, error.reason) from error
     print(f"wrote {', '.join(written)} to {out}{os.sep}")
+    if removed:
+        print(f"removed {', '.join(removed)} of an earlier fit")
     print(f"next: node-core predict {shlex.quote(str(out / 'model.npz'))} --until {_round_up(series)}")
     return 0
 
@@ -112,9 +99,10 @@ def _writable(folder: str) -> Path:
 
 def _round_up(series: Series) -> str:
     """A time about half the series' length past its end, rounded."""
-    span = series.t[-1] - series.t[0]
-    unit = 10.0 ** np.floor(np.log10(span / 2))
-    return f"{np.ceil((series.t[-1] + span / 4) / unit) * unit:g}"
+    span, last = float(series.t[-1] - series.t[0]), float(series.t[-1])
+    power = int(np.floor(np.log10(span / 2)))
+    rounded = round(np.ceil((last + span / 4) / 10.0**power) * 10.0**power, -power)
+    return digits(rounded if rounded > last else last + span)  # a few ulp of span leave nothing to round
 
 
 def make_report(series: Series, rows: int, model: Model, settings: Settings, seconds: float) -> dict[str, Any]:
@@ -124,10 +112,11 @@ def make_report(series: Series, rows: int, model: Model, settings: Settings, sec
     before[rows:] = series.y[rows - 1]  # of the held-out part: the last row seen
     mean = np.broadcast_to(model.mean, series.y.shape)
     tau = (series.t - model.t0) / model.t_std
-    _, stats = odeint(
-        lambda t, z: model.field(model.params, t, z), model.z0, tau,
-        method=model.method, rtol=model.rtol, atol=model.atol, full_output=True,
-    )  # fmt: skip
+    with model.errors_in_units_of_the_data():
+        _, stats = odeint(
+            lambda t, z: model.field(model.params, t, z), model.z0, tau,
+            method=model.method, rtol=model.rtol, atol=model.atol, full_output=True,
+        )  # fmt: skip
     return {
         "settings": asdict(settings),
         "seed": settings.seed,
@@ -165,17 +154,26 @@ def _print_errors(report: dict[str, Any]) -> None:
             print(f"{label:24}{error:12.4g}{rest[0]:14.4g}{rest[1]:12.4g}")
 
 
-def _write(out: Path, series: Series, rows: int, model: Model, report: dict[str, Any]) -> list[str]:
-    """Make all files aside and move them only when they are whole, so that they belong together; their names."""
+FILES = ("model.npz", "report.json", "fit.png")
+
+
+def _write(out: Path, series: Series, rows: int, model: Model, report: dict[str, Any]) -> tuple[list[str], list[str]]:
+    """Make all files aside and move them only when they are whole, so that they belong together.
+
+    Returns the names of those written, and of those an earlier fit left that have no successor: they go.
+    """
     with tempfile.TemporaryDirectory(prefix=".fit-", dir=out) as folder:
         aside = Path(folder)
         save(aside / "model.npz", model.to_tree())
         (aside / "report.json").write_text(json.dumps(report, indent=2) + "\n")
         _plot(aside / "fit.png", series, rows, model)
-        names = [name for name in ("model.npz", "report.json", "fit.png") if (aside / name).exists()]
-        for name in names:
+        written = [name for name in FILES if (aside / name).exists()]
+        stale = [name for name in FILES if name not in written and (out / name).exists()]
+        for name in written:
             os.replace(aside / name, out / name)
-    return names
+    for name in stale:
+        (out / name).unlink()
+    return written, stale
 
 
 def _plot(path: Path, series: Series, rows: int, model: Model) -> None:

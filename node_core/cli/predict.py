@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from ..fit import Model
+from ..series import digits
 from ..storage import load, write_aside
+from .values import positive_number
 
 NAME = "predict"
 HELP = "solve a fitted model to a later time"
@@ -25,7 +27,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     """The options of predict."""
     parser.add_argument("model", metavar="MODEL", help="model.npz of a fit")
     parser.add_argument("--until", type=float, required=True, metavar="T", help="the last time")
-    parser.add_argument("--step", type=float, metavar="H", help="spacing of the times")
+    parser.add_argument("--step", type=positive_number, metavar="H", help="spacing of the times")
     parser.add_argument("--out", metavar="FILE", help="CSV file to write (default: predict.csv in the model's folder)")
     parser.add_argument("--plot", metavar="FILE", help="also draw a PNG picture (needs the plot extra)")
 
@@ -37,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     y = model.predict(t)
     out = Path(arguments.out) if arguments.out else Path(arguments.model).parent / "predict.csv"
     write_aside(out, lambda path: _write_csv(path, model, t, y))
-    print(f"wrote {len(t)} rows, {model.time} from {t[0]:g} to {t[-1]:g}, to {out}")
+    print(f"wrote {len(t)} rows, {model.time} from {digits(t[0])} to {digits(t[-1])}, to {out}")
     if arguments.plot:
         try:
             from .plot import plot_prediction
@@ -51,13 +53,17 @@ def run(arguments: argparse.Namespace) -> int:
 def _times(model: Model, until: float, step: float | None) -> np.ndarray:
     """From the model's first time to `until`, which is included."""
     step = model.t_step if step is None else step
-    if not 0 < step < np.inf:
-        raise ValueError(f"--step must be positive, got {step:g}")
     if not model.t0 < until < np.inf:
-        raise ValueError(f"--until must be later than the model's first {model.time}, {model.t0:g}, got {until:g}")
+        raise ValueError(
+            f"--until must be later than the model's first {model.time}, {digits(model.t0)}, got {digits(until)}"
+        )
     if (until - model.t0) / step > 1e7:
-        raise ValueError(f"--until {until:g} with --step {step:g} asks for over 10,000,000 rows")
+        raise ValueError(f"--until {digits(until)} with --step {digits(step)} asks for over 10,000,000 rows")
     t = model.t0 + step * np.arange(int((until - model.t0) / step + 1e-9) + 1)
+    if not np.all(np.diff(t) > 0):
+        raise ValueError(f"--step {digits(step)} is too small to tell two times near {digits(until)} apart")
+    places = 12 - int(np.floor(np.log10(step)))  # the rounding errors of step * k are no digits of a time
+    t = np.array([model.t0, *(round(x, places) for x in t[1:].tolist())])
     return np.append(t, until) if until - t[-1] > 1e-9 * step else t
 
 
@@ -65,4 +71,4 @@ def _write_csv(path: str, model: Model, t: np.ndarray, y: np.ndarray) -> None:
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow([model.time, *model.columns])
-        writer.writerows([f"{x:.10g}" for x in row] for row in np.column_stack([t, y]))
+        writer.writerows([digits(x), *(f"{value:.10g}" for value in row)] for x, row in zip(t, y, strict=True))
