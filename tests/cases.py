@@ -9,6 +9,7 @@ CASES[function] is a list of ``(call, domain, *shapes)``: `call` takes one array
 import numpy as np
 
 INDEX = np.array([[0, 2], [1, 0]])
+MASK = np.array([[True, False, True], [False, True, True]])
 
 
 def masked(x):
@@ -67,6 +68,7 @@ CASES = {
     np.positive: unary(np.positive, "complex"),
     np.remainder: binary(np.remainder, "positive"),
     np.fmod: binary(np.fmod, "positive"),
+    np.divmod: [(lambda x, y: np.divmod(x, y)[1] * (1.0 + np.divmod(x, y)[0]), "positive", (2, 3), (3,)), (lambda x: divmod(2.0, x)[1] + divmod(x, 0.3)[1], "positive", (3,))],
     np.exp: unary(np.exp, "complex"),
     np.exp2: unary(np.exp2, "complex"),
     np.expm1: unary(np.expm1, "complex"),
@@ -122,12 +124,27 @@ CASES = {
     np.imag: unary(np.imag, "complex"),
     np.angle: unary(np.angle, "complex positive") + [(lambda z: np.angle(z, deg=True), "complex positive", (3,))],
     np.sinc: unary(np.sinc) + [(lambda x: np.sinc(0.1 * x), "unit", (5,)), (lambda x: np.sinc(0 * x), "real", (2,))],
-    np.sum: reduction(np.sum, "complex") + [(np.sum, "real", (0,))],
-    np.max: reduction(np.max),
-    np.min: reduction(np.min),
+    np.sum: reduction(np.sum, "complex")
+    + [
+        (np.sum, "real", (0,)),
+        (lambda x: np.sum(x, 0, None, None, True, x[0, 1], MASK), "complex", (2, 3)),
+        (lambda x: np.sum(x, axis=1, dtype=complex) * 1j, "real", (2, 3)),
+    ],
+    np.max: reduction(np.max)
+    + [
+        (lambda x: np.max(x, 1, None, True, 0.7 * x[0, 1], MASK), "real", (2, 3)),
+        (lambda x: np.max(x, initial=0.3), "real", (2, 3)),
+        (lambda x: np.max(x[:0], initial=x[0]), "real", (2,)),
+    ],
+    np.min: reduction(np.min) + [(lambda x: np.min(x, 1, None, True, 0.7 * x[0, 1], MASK), "real", (2, 3))],
     np.amax: reduction(np.amax),
     np.amin: reduction(np.amin),
-    np.mean: reduction(np.mean, "complex"),
+    np.mean: reduction(np.mean, "complex")
+    + [
+        (lambda x: np.mean(x, 1, where=MASK), "complex", (2, 3)),
+        (lambda x: np.mean(x, 0, None, None, True, where=MASK[:, :1]), "real", (2, 3)),
+        (lambda x: np.mean(x, dtype=complex) * 1j, "real", (2, 3)),
+    ],
     np.average: reduction(np.average)
     + [
         (lambda x, w: np.average(x, axis=0, weights=w), "positive", (2, 3), (2,)),
@@ -141,11 +158,14 @@ CASES = {
         (lambda x: np.prod(x * np.array([1.0, 0.0, 1.0])), "real", (3,)),
         (lambda x: np.prod(x * np.array([1.0, 0.0, 0.0])), "real", (3,)),
         (np.prod, "real", (5,)),
+        (lambda x: np.prod(x, 1, None, None, False, x[0, 1], MASK), "complex", (2, 3)),
+        (lambda x: np.prod(x, dtype=complex) * 1j, "real", (3,)),
     ],
     np.cumsum: [
         (np.cumsum, "complex", (2, 3)),
         (lambda x: np.cumsum(x, axis=1), "complex", (2, 3)),
         (lambda x: np.cumsum(x, axis=0), "real", (2, 3)),
+        (lambda x: np.cumsum(x, 0, complex) * 1j, "real", (2, 3)),
     ],
     np.diff: [(np.diff, "complex", (5,)), (lambda x: np.diff(x, 2, axis=0), "real", (4, 2))],
     np.trapezoid: [
@@ -303,6 +323,9 @@ CASES = {
         (lambda x: x.diagonal() + x.trace() + x.repeat(2, axis=0)[0] + x.mT[0], "real", (3, 3)),
         (lambda x: np.add.reduce(x) + np.maximum.reduce(x) * np.multiply.reduce(x) + np.add.accumulate(x), "real", (3, 2)),
         (lambda x: np.array([x[1], -x[0], x[2] * 2.0]) + 0 * x, "real", (3,)),
+        (lambda x: x.sum(0, None) + x.mean(1, None, None, True)[0] * x.max(0, None) * x.prod(0, None, None), "real", (3, 3)),
+        (lambda x: np.add.reduce(x, 1) + np.add.reduce(x, axis=0, initial=2.0, where=MASK[:1].T), "real", (3, 3)),
+        (lambda x: np.add(x, 1.0, dtype=None, where=True, casting="same_kind"), "real", (3,)),
     ],
 }  # fmt: skip
 

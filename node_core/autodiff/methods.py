@@ -79,7 +79,16 @@ def _transpose(self: Node, *axes: Any) -> Any:
     return shape.transpose(self, _shape_argument(axes) or None)
 
 
+def _round(self: Node, ndigits: int | None = None) -> Any:
+    """round(y): an int for a number, as round(1.5) is, else np.round."""
+    rounded = np.round(self, ndigits or 0)
+    return ALL["integer_cast"](rounded, dtype=int) if ndigits is None and self.shape == () else rounded
+
+
 for _name, _attribute in {
+    "__divmod__": lambda self, other: (self // other, self % other),
+    "__rdivmod__": lambda self, other: (other // self, other % self),
+    "__round__": _round,
     "__neg__": lambda self: table.NEGATIVE(self),
     "__pos__": lambda self: self,
     "__abs__": lambda self: table.ABS(self),

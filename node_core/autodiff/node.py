@@ -13,7 +13,6 @@ answer 2 ("perturbation confusion", Siskind and Pearlmutter 2005).
 
 from __future__ import annotations
 
-import inspect
 import itertools
 from collections.abc import Callable
 from typing import Any
@@ -21,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from . import tree
+from .calls import UFUNC_DEFAULTS, call, numpy_name_of, says_nothing, what_instead
 
 __all__ = ["Node", "Trace", "apply", "concrete", "lift", "run"]
 
@@ -85,18 +85,34 @@ def run(trace: Trace, fun: Callable, args: tuple) -> Any:
     try:
         return tree.map(lambda x: lift(x) if isinstance(x, np.ndarray) else x, fun(*args))
     except ValueError as error:
-        if isinstance(error.__cause__, TypeError) and "traced value" in str(error.__cause__):
-            raise TypeError(str(error.__cause__)) from error
+        cause = error.__cause__
+        if isinstance(cause, TypeError) and ("traced value" in str(cause) or "traced array" in str(cause)):
+            raise type(cause)(str(cause)) from error
         raise
     except TypeError as error:
-        if "of type Node which has no callable" in str(error):
-            raise TypeError(
-                f"np.array([...]) of traced values is an object array, on which NumPy says: {error}. "
-                "Write np.stack([...]) instead"
-            ) from error
+        advice = _advice_on_objects(str(error))
+        if advice is not None:
+            raise TypeError(advice) from error
         raise
     finally:
         trace.close()
+
+
+def _advice_on_objects(message: str) -> str | None:
+    """What to write, if NumPy failed on an object array, as np.array([...]) of traced scalars is one."""
+    if "np.stack" in message:  # said already, by a trace within this one
+        return None
+    if "of type Node which has no callable" in message:
+        return (
+            f"np.array([...]) of traced values is an object array, on which NumPy says: {message}. "
+            "Write np.stack([...]) instead"
+        )
+    if "dtype('O')" in message or "not supported for the input types" in message:
+        return (
+            f"{message}. If that is np.array([...]) of traced values, an object array on which NumPy acts before we "
+            "can stack it: write np.stack([...]) instead"
+        )
+    return None
 
 
 def concrete(x: Any) -> Any:
@@ -110,7 +126,9 @@ def lift(x: Any) -> Any:
     """An operand as `apply` wants it: Nodes, arrays and scalars as they are, lists made into arrays.
 
     An object array comes from ``np.array([y[1], -y[0]])``, which NumPy does not let us intercept: its 0-d
-    Nodes are stacked into one Node.
+    Nodes are stacked into one Node. A function that NumPy applies to the object array itself never comes here:
+    max, min, sort, maximum, clip and norm then go by Python's comparisons of the entries, where a tie is not
+    shared but goes to one of them, and under `nc.trace` a comparison is a branch. np.stack has none of this.
     """
     if type(x) is Node or isinstance(x, (float, int, complex, np.generic)):
         return x
@@ -176,20 +194,16 @@ class Node:
             return getattr(np, reduction)(*inputs, **{"axis": 0, **kwargs})
         if method != "__call__":
             raise TypeError(_unknown(f"np.{ufunc.__name__}.{method}"))
-        raise TypeError(f"np.{ufunc.__name__}: {', '.join(kwargs)} is not supported on a traced value")
+        for name, value in kwargs.items():
+            if not says_nothing(value, UFUNC_DEFAULTS.get(name)):
+                raise TypeError(f"np.{ufunc.__name__}: {name} is not supported on a traced value; {what_instead(name)}")
+        return self.__array_ufunc__(ufunc, method, *inputs)
 
     def __array_function__(self, function: Any, types: Any, args: tuple, kwargs: dict) -> Any:
         ours = FUNCTIONS.get(function)
         if ours is None:
-            module = function.__module__.replace("numpy", "np", 1)
-            raise TypeError(_unknown(f"{module}.{function.__name__}"))
-        code = ours.__code__
-        if kwargs and not code.co_flags & inspect.CO_VARKEYWORDS:
-            names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
-            for name in [name for name in kwargs if name not in names]:
-                if kwargs.pop(name) is not None:
-                    raise TypeError(f"np.{function.__name__}: the argument {name}= is not supported on a traced value")
-        return ours(*args, **kwargs)
+            raise TypeError(_unknown(numpy_name_of(function)))
+        return call(function, ours, args, kwargs)
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
         if self.shape == () and dtype in (None, object):
@@ -256,7 +270,7 @@ class Node:
         raise TypeError(
             _leaves(
                 "float(y), math.sin(y) or out[i] = y[i] into a plain array",
-                "y itself, np.sin(y), and np.stack([...]) for the whole of out",
+                "y itself, np.sin(y), and np.stack([...]) for the whole of out or for np.array([...])",
             )
         )
 
@@ -283,6 +297,12 @@ class Node:
             "np.stack, np.concatenate or np.where"
         )
 
+    def __getattr__(self, name: str) -> Any:
+        """Only for what is not there: AttributeError, so that hasattr and NumPy's own look-ups get their no."""
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise AttributeError(_absent(name))
+
     __hash__ = object.__hash__
 
 
@@ -300,6 +320,36 @@ def _leaves(what: str, instead: str) -> str:
         f"{what} on a traced value gives a plain number and would cut its gradient silently. Write {instead}; "
         "for a constant take nc.stop_gradient(y)"
     )
+
+
+_INSTEAD_OF_METHOD = {
+    "argpartition": "np.argsort(y)",
+    "base": "y itself: values share no memory",
+    "choose": "np.where",
+    "compress": "y[condition]",
+    "cumprod": "np.exp(np.cumsum(np.log(y))) for positive y",
+    "fill": "np.full_like(y, value)",
+    "partition": "np.sort(y)",
+    "put": "np.where",
+    "resize": "np.reshape or np.pad",
+    "sort": "np.sort(y), which gives a new value",
+    "view": "y.astype(dtype), y.real or np.reshape(y, shape)",
+}
+
+
+def _absent(name: str) -> str:
+    if hasattr(np.ndarray, name):
+        instead = _INSTEAD_OF_METHOD.get(name, "it with functions of NumPy that have a derivative rule")
+        return (
+            f"y.{name} does not exist on a traced value: values are never changed in place and share no memory. "
+            f"Write {instead}; for a constant take nc.stop_gradient(y).{name}"
+        )
+    if isinstance(getattr(np, name, None), np.ufunc):  # NumPy asks it of every entry of an object array
+        return (
+            f"np.{name} of np.array([...]) of traced values, an object array, is carried out by NumPy before we can "
+            "stack it. Write np.stack([...]) instead"
+        )
+    return f"a traced value has no attribute {name!r}, nor has a NumPy array"
 
 
 def _unknown(name: str) -> str:

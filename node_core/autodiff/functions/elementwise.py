@@ -24,6 +24,7 @@ for _name, _primitive in list(ALL.items()):
 WITHOUT_DERIVATIVE.remove(np.sign)  # see below
 FUNCTIONS[np.radians], FUNCTIONS[np.degrees] = T.DEG2RAD, T.RAD2DEG
 FUNCTIONS[np.positive] = lambda x: x
+FUNCTIONS[np.divmod] = lambda x, y: (np.floor_divide(x, y), np.remainder(x, y))
 FUNCTIONS[np.fabs] = T.ABS
 FUNCTIONS[np.vecdot] = lambda x, y: total(conj(x) * y, axis=-1)
 

@@ -168,8 +168,11 @@ def norm(x: Any, ord: Any = None, axis: Any = None, *, keepdims: Any = False) ->
         extreme = largest if ord > 0 else smallest
         out = extreme(total(np.abs(x), rows, keepdims=True), columns, keepdims=True)
     else:
-        raise TypeError(f"np.linalg.norm: ord={ord!r} over axes {axes} is not supported on a traced value")
-    return out if keepdims is True else np.squeeze(out, axes)
+        raise TypeError(
+            f"np.linalg.norm: ord={ord!r} over axes {axes} is not supported on a traced value; of a matrix there are "
+            "'fro', 1, -1, np.inf and -np.inf, of a vector all numbers"
+        )
+    return out if keepdims else np.squeeze(out, axes)
 
 
 def _vector_norm(r: Any, ord: Any, axes: tuple) -> Any:

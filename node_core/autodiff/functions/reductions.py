@@ -8,32 +8,65 @@ from typing import Any
 import numpy as np
 
 from .. import table as T
-from ..node import lift
+from ..node import concrete, lift
 from ..primitive import conj
 from .registry import count, normal_axes, normal_axis, numpy_name
 
 __all__ = ["largest", "smallest", "total"]
 
 
-def _reduction(primitive: Any) -> Callable:
-    def reduce(a: Any, axis: Any = None, *, keepdims: Any = False) -> Any:
-        a = lift(a)
+def _converted(a: Any, dtype: Any, name: str) -> Any:
+    """The operand in the dtype in which a reduction is asked to work."""
+    if dtype is None:
+        return lift(a)
+    if np.dtype(dtype).kind not in "fc":
+        raise TypeError(f"np.{name}: dtype={np.dtype(dtype)} has no derivative; write np.{name}(y).astype(dtype)")
+    a = lift(a)
+    return (a if hasattr(a, "astype") else np.asarray(a)).astype(dtype)
+
+
+def _masked(a: Any, where: Any, instead: float) -> Any:
+    return a if where is True else np.where(where, a, instead)
+
+
+@numpy_name(np.sum)
+def total(
+    a: Any, axis: Any = None, dtype: Any = None, *, keepdims: Any = False, initial: Any = None, where: Any = True
+) -> Any:
+    a = _masked(_converted(a, dtype, "sum"), where, 0)
+    axes = normal_axes(axis, np.ndim(a))
+    out = T.SUM(a, axis=axes)
+    out = T._keepdims(out, a, axes) if keepdims else out
+    return out if initial is None else out + initial
+
+
+def _extreme(primitive: Any, choose: Callable, worst: float) -> Callable:
+    def reduce(a: Any, axis: Any = None, *, keepdims: Any = False, initial: Any = None, where: Any = True) -> Any:
+        if where is not True and initial is None:
+            raise ValueError(f"np.{primitive.name}: where= needs initial=, the result where the mask is all False")
+        a = _masked(lift(a), where, worst)
         axes = normal_axes(axis, np.ndim(a))
-        out = primitive(a, axis=axes)
-        return T._keepdims(out, a, axes) if keepdims is True else out
+        if initial is not None and not count(np.shape(a), axes):
+            out = total(a, axes) + worst  # of nothing
+        else:
+            out = primitive(a, axis=axes)
+        out = T._keepdims(out, a, axes) if keepdims else out
+        return out if initial is None else choose(out, lift(initial))
 
     return reduce
 
 
-total = numpy_name(np.sum)(_reduction(T.SUM))
-largest = numpy_name(np.max, np.amax)(_reduction(T.MAX))
-smallest = numpy_name(np.min, np.amin)(_reduction(T.MIN))
+largest = numpy_name(np.max, np.amax)(_extreme(T.MAX, T.MAXIMUM, -np.inf))
+smallest = numpy_name(np.min, np.amin)(_extreme(T.MIN, T.MINIMUM, np.inf))
 
 
 @numpy_name(np.mean)
-def mean(a: Any, axis: Any = None, *, keepdims: Any = False) -> Any:
-    a = lift(a)
-    return total(a, axis, keepdims=keepdims) / count(np.shape(a), normal_axes(axis, np.ndim(a)))
+def mean(a: Any, axis: Any = None, dtype: Any = None, *, keepdims: Any = False, where: Any = True) -> Any:
+    a = _converted(a, dtype, "mean")
+    if where is True:
+        return total(a, axis, keepdims=keepdims) / count(np.shape(a), normal_axes(axis, np.ndim(a)))
+    taken = np.where(where, np.ones(np.shape(a), np.asarray(concrete(a)).real.dtype), 0)
+    return total(a, axis, keepdims=keepdims, where=where) / total(taken, axis, keepdims=keepdims)
 
 
 @numpy_name(np.average)
@@ -68,9 +101,11 @@ def ptp(a: Any, axis: Any = None, *, keepdims: Any = False) -> Any:
 
 
 @numpy_name(np.prod)
-def prod(a: Any, axis: Any = None, *, keepdims: Any = False) -> Any:
+def prod(
+    a: Any, axis: Any = None, dtype: Any = None, *, keepdims: Any = False, initial: Any = None, where: Any = True
+) -> Any:
     """Multiplied pair by pair, so that the derivative holds where factors are zero (out / x would not)."""
-    a = lift(a)
+    a = _masked(_converted(a, dtype, "prod"), where, 1)
     axes = normal_axes(axis, np.ndim(a))
     axes = tuple(range(np.ndim(a))) if axes is None else axes
     rest = tuple(i for i in range(np.ndim(a)) if i not in axes)
@@ -80,12 +115,14 @@ def prod(a: Any, axis: Any = None, *, keepdims: Any = False) -> Any:
         pairs = x[:half] * x[half : 2 * half]
         x = pairs if x.shape[0] % 2 == 0 else np.concatenate([pairs, x[2 * half :]])
     out = x[0] if x.shape[0] else np.ones(x.shape[1:], a.dtype)
-    return T._keepdims(out, a, axes) if keepdims is True else out
+    out = T._keepdims(out, a, axes) if keepdims else out
+    return out if initial is None else out * initial
 
 
 @numpy_name(np.cumsum)
-def cumsum(a: Any, axis: Any = None) -> Any:
-    a = np.ravel(lift(a)) if axis is None else lift(a)
+def cumsum(a: Any, axis: Any = None, dtype: Any = None) -> Any:
+    a = _converted(a, dtype, "cumsum")
+    a = np.ravel(a) if axis is None else a
     return T.CUMSUM(a, axis=normal_axis(axis or 0, np.ndim(a)))
 
 

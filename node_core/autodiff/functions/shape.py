@@ -17,7 +17,10 @@ __all__: list[str] = []
 @numpy_name(np.reshape)
 def reshape(a: Any, shape: Any, order: str = "C") -> Any:
     if order != "C":
-        raise TypeError("np.reshape: only order='C' is supported on a traced value")
+        raise TypeError(
+            "np.reshape: only order='C' is supported on a traced value; for order='F' write "
+            "np.reshape(y.T, shape[::-1]).T"
+        )
     shape = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
     return T.RESHAPE(lift(a), shape=shape)
 
@@ -213,7 +216,10 @@ def pad(array: Any, pad_width: Any, mode: str = "constant", *, constant_values: 
         inside = tuple(slice(int(w[0]), int(w[0]) + n) for w, n in zip(widths, shape, strict=True))
         return frame + T.SCATTER(array, index=inside, shape=frame.shape)
     if mode not in ("edge", "reflect", "symmetric", "wrap"):
-        raise TypeError(f"np.pad: mode {mode!r} is not supported on a traced value")
+        raise TypeError(
+            f"np.pad: mode {mode!r} is not supported on a traced value; there are 'constant', 'edge', 'reflect', "
+            "'symmetric' and 'wrap', or join the margins to it with np.concatenate"
+        )
     for axis, width in enumerate(widths):
         array = take_along(array, np.pad(np.arange(shape[axis]), width, mode=mode), axis)
     return array
