@@ -8,6 +8,8 @@ CASES[function] is a list of ``(call, domain, *shapes)``: `call` takes one array
 
 import numpy as np
 
+from node_core import autodiff
+
 INDEX = np.array([[0, 2], [1, 0]])
 MASK = np.array([[True, False, True], [False, True, True]])
 
@@ -296,7 +298,11 @@ CASES = {
         (lambda a, b: np.linalg.solve(regular(a), b), "real", (2, 3, 3), (3,)),
     ],
     np.linalg.inv: [(lambda a: np.linalg.inv(regular(a)), "complex", (3, 3)), (lambda a: np.linalg.inv(regular(a)), "real", (2, 2, 2))],
-    np.linalg.det: [(lambda a: np.linalg.det(regular(a)), "complex", (3, 3)), (lambda a: np.linalg.det(regular(a)), "real", (2, 2, 2))],
+    np.linalg.det: [
+        (lambda a: np.linalg.det(regular(a)), "complex", (3, 3)),
+        (lambda a: np.linalg.det(regular(a)), "real", (2, 2, 2)),
+        (lambda a: autodiff.vjp(np.linalg.det, regular(a))[1](np.linalg.det(a))[0], "complex", (3, 3)),  # the adjugate's own rules
+    ],
     np.linalg.slogdet: [
         (lambda a: np.linalg.slogdet(regular(a)).logabsdet, "complex", (3, 3)),
         (lambda a: np.linalg.slogdet(regular(a))[0], "complex", (3, 3)),

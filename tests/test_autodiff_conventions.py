@@ -96,6 +96,40 @@ def test_product_with_zero_factors():
     np.testing.assert_array_equal(nc.hessian(np.prod)(np.array([0.0, 0.0, 3.0])), [[0, 3, 0], [3, 0, 0], [0, 0, 0]])
 
 
+@pytest.mark.parametrize("dtype", [float, complex])
+@pytest.mark.parametrize(("n", "rank"), [(1, 0), (2, 1), (3, 2), (3, 1), (4, 3), (4, 2), (4, 0), (3, 3)])
+def test_derivative_of_det_is_the_cofactors_also_at_a_singular_matrix(n, rank, dtype):
+    rng = np.random.default_rng(n + 10 * rank)
+    left, right = (np.asarray(rng.standard_normal((n, rank, 2)) @ [1.0, 1j if dtype is complex else 0.0], dtype)
+                   for _ in range(2))  # fmt: skip
+    A = left @ right.T
+
+    def f(A):
+        return np.real(np.linalg.det(A) * (2.0 - 1j) if dtype is complex else np.linalg.det(A))
+
+    gradient = nc.grad(f)(A)
+    assert gradient.dtype == A.dtype
+    np.testing.assert_allclose(gradient, central_difference(f, A), rtol=1e-6, atol=1e-7)
+    t = np.asarray(rng.standard_normal((n, n)), dtype)
+    slope = nc.jvp(np.linalg.det, (A,), (t,))[1]
+    np.testing.assert_allclose(
+        slope, (np.linalg.det(A + 1e-6 * t) - np.linalg.det(A - 1e-6 * t)) / 2e-6, rtol=1e-6, atol=1e-7
+    )
+    if rank <= n - 2:
+        np.testing.assert_allclose(gradient, np.zeros((n, n)), atol=1e-13)
+
+
+def test_derivative_of_det_in_a_graph_and_in_a_stack_holds_at_a_singular_matrix():
+    A = np.array([[[1.0, 2.0], [2.0, 4.0]], [[1.0, 0.0], [0.0, 3.0]]])
+    graph = nc.trace(nc.grad(lambda A: np.sum(np.linalg.det(A))), np.stack([np.eye(2)] * 2))
+    wanted = [[[4.0, -2.0], [-2.0, 1.0]], [[3.0, 0.0], [0.0, 1.0]]]
+    np.testing.assert_allclose(graph(A), wanted, atol=1e-14)
+    np.testing.assert_allclose(nc.grad(lambda A: np.sum(np.linalg.det(A)))(A), wanted, atol=1e-14)
+    single = nc.grad(np.linalg.det)(A[0].astype(np.float32))
+    assert single.dtype == np.float32
+    np.testing.assert_allclose(single, wanted[0], atol=1e-5)
+
+
 def test_output_that_does_not_depend_on_the_input_has_zero_derivative():
     assert nc.grad(lambda x: 3.0)(1.0) == 0.0
     np.testing.assert_array_equal(nc.grad(lambda x: np.sum(np.ones(2)))(np.ones(3)), np.zeros(3))

@@ -100,6 +100,41 @@ def test_custom_vjp_in_forward_mode_is_an_error():
         nc.jvp(cube(), (2.0,), (1.0,))
 
 
+class Spring:
+    """A method with a rule: self is its first argument."""
+
+    k = 3.0
+
+    @nc.custom_vjp
+    def force(self, x, n=2, m=1.0):
+        return self.k * np.asarray(x) ** n * m
+
+    force.defvjp(
+        lambda self, x, n=2, m=1.0: (self.k * x**n * m, (self.k, x, n, m)),
+        lambda saved, g: (None, saved[0] * saved[2] * saved[1] ** (saved[2] - 1) * saved[3] * g, None, None),
+    )
+
+
+def test_custom_vjp_works_as_a_method_and_takes_keywords_in_their_places():
+    spring, x = Spring(), 2.0
+    assert spring.force(x, n=3) == 24.0
+    assert nc.grad(lambda x: spring.force(x, 2, 1.0))(x) == 12.0
+    assert nc.grad(lambda x: spring.force(x, m=2.0))(x) == 24.0  # n between them holds its default
+    assert nc.grad(lambda x: spring.force(m=0.5, x=x, n=3))(x) == 18.0
+    assert nc.grad(lambda x: Spring.force(spring, x, m=2.0))(x) == 24.0
+    assert "custom_vjp force" in str(nc.trace(lambda x: spring.force(x, m=2.0), x))
+
+
+def test_custom_vjp_refuses_arguments_that_go_by_keyword_only():
+    f = nc.custom_vjp(lambda x, *, k=1.0: k * x)
+    f.defvjp(lambda x: (x, None), lambda _, g: (g,))
+    assert nc.grad(f)(2.0) == 1.0
+    with pytest.raises(TypeError, match="k goes by keyword only, but the rule takes arguments by their place"):
+        nc.grad(lambda x: f(x, k=2.0))(2.0)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'q'"):
+        nc.grad(lambda x: f(x, q=2.0))(2.0)
+
+
 # --- values that escape ---
 
 
@@ -132,6 +167,54 @@ def test_check_grads_passes_right_rules_and_names_the_argument_of_a_wrong_one():
     product.defvjp(forward, lambda saved, g: (g * saved[1], 2 * g * saved[0]))
     with pytest.raises(AssertionError, match="check_grads, argument 1: reverse mode gives"):
         nc.check_grads(product, (x, x + 1), modes=("reverse",))
+
+
+def test_check_grads_checks_reverse_mode_alone_where_there_is_no_forward_rule():
+    nc.check_grads(cube(), (np.array([1.0, 2.0]),), order=2)
+    wrong = cube()
+    wrong.defvjp(lambda x: (x * x * x, x), lambda x, g: (2 * x**2 * g,))
+    with pytest.raises(AssertionError, match="argument 0: reverse mode gives"):
+        nc.check_grads(wrong, (2.0,))
+    with pytest.raises(TypeError, match="has a reverse rule only"):
+        nc.check_grads(cube(), (2.0,), modes=("forward",))
+
+    def solve(p, y0, t):
+        return nc.odeint(lambda t, y, p: p["A"] @ y + p["b"], y0, t, args=(p,), rtol=1e-11, atol=1e-12)
+
+    p = {"A": np.array([[-0.1, 1.0], [-1.0, -0.2]]), "b": np.array([0.1, 0.2]), "n": 3}
+    nc.check_grads(solve, (p, np.array([1.0, 0.5]), np.array([0.0, 0.4, 1.0])))
+
+
+def test_check_grads_names_the_leaf_of_a_tree_whose_gradient_is_wrong():
+    @nc.custom_vjp
+    def f(p):
+        return p["a"] * p["b"][0]
+
+    f.defvjp(lambda p: (p["a"] * p["b"][0], p), lambda p, g: ({"a": g * p["b"][0], "b": (2 * g * p["a"],)},))
+    with pytest.raises(AssertionError, match=r"check_grads, argument 0\['b'\]\[0\]: reverse mode gives"):
+        nc.check_grads(f, ({"a": 2.0, "b": (3.0,)},))
+
+
+def test_check_grads_finds_a_wrong_mixed_second_derivative_of_a_tree():
+    @nc.custom_vjp
+    def f(p):
+        return p["a"] * p["b"]
+
+    def backward(p, g):  # right, but a constant to the next derivative
+        return ({"a": g * nc.stop_gradient(p["b"]), "b": g * nc.stop_gradient(p["a"])},)
+
+    f.defvjp(lambda p: (p["a"] * p["b"], p), backward)
+    nc.check_grads(f, ({"a": 2.0, "b": 3.0},))
+    with pytest.raises(AssertionError, match="gradient by argument 0: forward mode gives"):
+        nc.check_grads(f, ({"a": 2.0, "b": 3.0},), order=2)
+
+
+@pytest.mark.parametrize(
+    ("args", "kinds"), [((1, [2]), "only int"), ((), "only nothing"), ((np.arange(2),), "ndarray")]
+)
+def test_check_grads_without_a_floating_number_is_an_error(args, kinds):
+    with pytest.raises(TypeError, match=f"check_grads: no argument holds a floating number .*{kinds}; pass a float"):
+        nc.check_grads(lambda *args: 1.0, args)
 
 
 def test_check_grads_of_order_two_finds_a_gradient_that_is_wrongly_constant():

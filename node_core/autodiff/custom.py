@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import inspect
+import types
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,6 +15,9 @@ from .node import Node, apply
 from .primitive import NoForwardRuleError, Primitive, match
 
 __all__ = ["custom_vjp"]
+
+
+_BY_KEYWORD_ONLY = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD)
 
 
 class custom_vjp:
@@ -29,7 +34,8 @@ class custom_vjp:
     ``forward(*args) -> (out, residuals)`` and ``backward(residuals, cotangent) -> tuple`` with one cotangent
     (or None for zero) for each argument, nested like it. Both run on plain arrays, or on traced values when
     derivatives of a higher order are asked; write them in NumPy and those follow. Forward mode raises
-    TypeError: a reverse rule does not give it.
+    TypeError: a reverse rule does not give it. Arguments given by keyword come in their places; of a method
+    `self` is the first argument, with cotangent None.
     """
 
     def __init__(self, fun: Callable) -> None:
@@ -42,13 +48,37 @@ class custom_vjp:
         """Set the rule; see the class."""
         self.forward, self.backward = forward, backward
 
-    def __call__(self, *args: Any) -> Any:
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        """On a method: bound to its object, as a function is."""
+        return self if instance is None else types.MethodType(self, instance)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if kwargs:
+            args = self._by_position(args, kwargs)
         leaves, treedef = tree.flatten(args)
         if not any(type(leaf) is Node for leaf in leaves):
             return self.fun(*args)
         rule = _CustomPrimitive(self, treedef)
         flat = apply(rule, tuple(leaves), {})
         return rule.unravel(flat)  # which apply has set
+
+    def _by_position(self, args: tuple, kwargs: dict) -> tuple:
+        """All arguments in their places, up to the last one given; those left out between hold their defaults."""
+        name = f"custom_vjp {getattr(self, '__name__', 'function')}"
+        try:
+            signature = inspect.signature(self.fun)
+        except ValueError:
+            raise TypeError(f"{name}: its signature is not known; give every argument by its place") from None
+        bound = signature.bind(*args, **kwargs)
+        named = [key for key in bound.arguments if signature.parameters[key].kind in _BY_KEYWORD_ONLY]
+        if named:
+            raise TypeError(
+                f"{name}: {', '.join(named)} goes by keyword only, but the rule takes arguments by their place; "
+                "declare it without * or **"
+            )
+        last = max(list(signature.parameters).index(key) for key in bound.arguments)
+        bound.apply_defaults()
+        return bound.args[: last + 1]
 
 
 class _CustomPrimitive(Primitive):

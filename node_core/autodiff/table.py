@@ -346,6 +346,27 @@ def _trace_with(inverse: Any, t: Any) -> Any:
     return np.sum(inverse * np.swapaxes(t, -1, -2), axis=(-2, -1))
 
 
+def _adjugate(A: Any) -> Any:
+    """adj A, the transposed cofactors, also where A is singular: det(U) det(V^H) V adj(S) U^H from A = U S V^H."""
+    U, s, Vh = np.linalg.svd(A)  # s (..., n)
+    n = s.shape[-1]
+    others = np.where(np.eye(n, dtype=bool), 1, s[..., None, :]).prod(axis=-1)  # (..., n): all singular values but one
+    sign = np.linalg.det(U) * np.linalg.det(Vh)
+    return (sign[..., None, None] * (_H(Vh) * others[..., None, :])) @ _H(U)
+
+
+def _adjugate_vjp(g: Any, out: Any, A: Any) -> Any:
+    """From d adj = tr(adj A') A^-1 - A^-1 A' adj; unlike adj itself it needs A regular."""
+    inverse = np.linalg.inv(A)
+    along = np.sum(g * conj(inverse), axis=(-2, -1))
+    return match(along[..., None, None] * _H(out) - _H(inverse) @ g @ _H(out), A)
+
+
+def _adjugate_jvp(t: Any, out: Any, A: Any) -> Any:
+    inverse = np.linalg.inv(A)
+    return _trace_with(out, t)[..., None, None] * inverse - inverse @ t @ out
+
+
 def _phase_rate(t: Any, A: Any) -> Any:
     return 1j * np.imag(_trace_with(np.linalg.inv(A), t))
 
@@ -369,11 +390,12 @@ INV = primitive(
     vjp=lambda g, out, A: -_H(out) @ g @ _H(out),
     jvp=lambda t, out, A: -out @ t @ out,
 )
+ADJUGATE = primitive("linalg.adjugate", _adjugate, vjp=_adjugate_vjp, jvp=_adjugate_jvp)
 DET = primitive(
     "linalg.det",
     np.linalg.det,
-    vjp=lambda g, out, A: (g * conj(out))[..., None, None] * _H(np.linalg.inv(A)),
-    jvp=lambda t, out, A: out * _trace_with(np.linalg.inv(A), t),
+    vjp=lambda g, out, A: np.reshape(g, (*np.shape(g), 1, 1)) * _H(ADJUGATE(A)),
+    jvp=lambda t, out, A: _trace_with(ADJUGATE(A), t),
 )
 LOGABSDET = primitive(
     "linalg.logabsdet",
