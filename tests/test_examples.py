@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from node_core.solvers import METHODS
+
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("[0-9]*.py"))
 
@@ -19,6 +21,14 @@ def test_example_is_under_sixty_lines_and_runs(path, capsys):
     assert len(path.read_text().splitlines()) < 60
     runpy.run_path(str(path), run_name="__main__")
     assert len(capsys.readouterr().out.splitlines()) >= 4
+
+
+def test_the_measured_orders_are_the_orders(capsys):
+    runpy.run_path(str(ROOT / "examples" / "03_convergence_order.py"), run_name="__main__")
+    rows = [line.split() for line in capsys.readouterr().out.split("\n\n")[0].splitlines()[1:]]
+    assert [row[0] for row in rows] == list(METHODS)
+    for name, order, measured, *_ in rows:
+        assert abs(float(measured) - int(order)) <= 0.15, name
 
 
 def test_python_blocks_of_the_readme_run_one_after_another(tmp_path, monkeypatch):

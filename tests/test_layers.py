@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import node_core as nc
 
 ROOT = Path(nc.__file__).parent
+SOURCES = Path(__file__).parents[1] / "csrc"
 
 # A layer is a folder or a file of node_core; beside it, what it may import of the others.
 LAYERS = {
@@ -101,6 +103,33 @@ def test_module_imports_only_what_its_layer_may(name):
     assert {layer(other) for other in inside} <= allowed
     third_party = {top for top in outside if top not in sys.stdlib_module_names}
     assert third_party <= {"numpy"} | THIRD_PARTY.get(layer(name), set())
+
+
+KERNEL_IMPORTS = {"numpy", "cpython", "libc", "node_core._kernels", "os"}
+C_HEADERS = {"math", "stddef", "stdint", "stdlib", "string"}  # of libc and libm, those that the kernels need
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "_kernels").glob("*.p[yx][xdi]")), ids=lambda path: path.name)
+def test_kernels_import_only_numpy_libc_and_each_other(path):
+    code = re.sub(r"#.*", "", path.read_text())
+    found = re.findall(r"^\s*(?:from\s+(\S+)\s+c?import|c?import\s+([^\n]+))", code, re.MULTILINE)
+    names = [name.split()[0] for module, several in found for name in (module or several).split(",")]
+    strangers = [n for n in names if not any(n == top or n.startswith(f"{top}.") for top in KERNEL_IMPORTS)]
+    assert strangers == []
+    for included in re.findall(r"^\s*include\s+[\"'](.+)[\"']", code, re.MULTILINE):
+        assert (path.parent / included).is_file()
+    for header in re.findall(r"cdef\s+extern\s+from\s+[\"'](.+?)[\"']", code):
+        assert header.startswith("numpy/") or not SOURCES.is_dir() or (SOURCES / header).is_file()
+
+
+@pytest.mark.skipif(not SOURCES.is_dir(), reason="csrc/ is there in a checkout only")
+def test_c_sources_include_only_each_other_and_libc():
+    paths = [path for path in sorted(SOURCES.iterdir()) if path.suffix in (".c", ".h", ".inc")]
+    assert paths
+    for path in paths:
+        for opening, header in re.findall(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', path.read_text(), re.MULTILINE):
+            own = opening == '"' and (SOURCES / header).is_file()
+            assert own or header in {f"{name}.h" for name in C_HEADERS}, f"{path.name} includes {header}"
 
 
 def test_the_table_of_layers_has_no_cycle():
