@@ -41,6 +41,5 @@ def test_the_build_finds_its_files(name):
     assert (ROOT / name).is_file()
 
 
-def test_the_package_index_shows_the_readme_and_no_example_runs_longer_than_thirty_seconds():
+def test_the_package_index_shows_the_readme():
     assert 'readme = "README.md"' in (ROOT / "pyproject.toml").read_text()
-    assert "timeout 30 python" in (ROOT / ".ci" / "run").read_text()

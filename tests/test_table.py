@@ -76,11 +76,10 @@ def test_a_graph_run_on_other_values_equals_plain_numpy(call, domain, shapes):
     np.testing.assert_allclose(graph(*others), call(*others), rtol=1e-12, atol=1e-13)
 
 
-@pytest.mark.parametrize(("call", "domain", "shapes"), SAMPLES)
-def test_float32_derivative_equals_float64_and_stays_float32(call, domain, shapes):
-    double = arguments(domain, shapes, np.float64)
-    single = tuple(np.asarray(x, np.float32)[()] for x in double)
-    double = tuple(np.asarray(x, np.float64)[()] for x in single)
+def check_single_precision(call, domain, shapes, dtype):
+    """Both modes in single precision: near double's, and of single precision themselves."""
+    single = arguments(domain, shapes, dtype)
+    double = tuple(np.asarray(x, np.result_type(dtype, np.float64))[()] for x in single)
     out, pullback = autodiff.vjp(call, *double)
     u = np.random.default_rng(1).standard_normal(np.shape(out))
     if np.iscomplexobj(out):
@@ -89,9 +88,21 @@ def test_float32_derivative_equals_float64_and_stays_float32(call, domain, shape
     out32, pullback32 = autodiff.vjp(call, *single)
     got = pullback32(np.asarray(u, np.asarray(out32).dtype)[()])
     for g, w in zip(got, wanted, strict=True):
-        assert g.dtype == np.float32
+        assert g.dtype == dtype
         scale = 1.0 + np.max(np.abs(w), initial=0)
         np.testing.assert_allclose(g, w, rtol=0, atol=3e-4 * scale)
     tangents = tuple(np.ones_like(x) for x in single)
     _, t = autodiff.jvp(call, single, tangents)
     assert np.asarray(t).dtype == np.asarray(out32).dtype
+    wanted = autodiff.jvp(call, double, tuple(np.ones_like(x) for x in double))[1]
+    np.testing.assert_allclose(t, wanted, rtol=0, atol=3e-4 * (1.0 + np.max(np.abs(wanted), initial=0)))
+
+
+@pytest.mark.parametrize(("call", "domain", "shapes"), SAMPLES)
+def test_float32_derivative_equals_float64_and_stays_float32(call, domain, shapes):
+    check_single_precision(call, domain, shapes, np.float32)
+
+
+@pytest.mark.parametrize(("call", "domain", "shapes"), [s for s in SAMPLES if "complex" in s.values[1]])
+def test_complex64_derivative_equals_complex128_and_stays_complex64(call, domain, shapes):
+    check_single_precision(call, domain, shapes, np.complex64)
