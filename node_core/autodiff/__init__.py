@@ -1,7 +1,8 @@
 """Automatic differentiation of plain NumPy code. Imports nothing but NumPy.
 
 Reading order: node (a traced value), primitive (value and rules), table (all primitives), functions (NumPy
-in terms of them), reverse and forward (the two modes), transforms (what users call).
+in terms of them), reverse and forward (the two modes), transforms (what users call). Beside it: calls (how a
+call of NumPy is read) and advice (what to write instead).
 """
 
 from . import functions, methods, tree  # noqa: F401 - entering NumPy's functions and the Node's methods

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from . import tree
+from .advice import CUTS, absent_attribute, advice_on_objects, leaves_graph, no_rule
 from .calls import UFUNC_DEFAULTS, call, numpy_name_of, says_nothing, what_instead
 
 __all__ = ["Node", "Trace", "apply", "concrete", "lift", "run"]
@@ -90,29 +91,12 @@ def run(trace: Trace, fun: Callable, args: tuple) -> Any:
             raise type(cause)(str(cause)) from error
         raise
     except TypeError as error:
-        advice = _advice_on_objects(str(error))
+        advice = advice_on_objects(str(error))
         if advice is not None:
             raise TypeError(advice) from error
         raise
     finally:
         trace.close()
-
-
-def _advice_on_objects(message: str) -> str | None:
-    """What to write, if NumPy failed on an object array, as np.array([...]) of traced scalars is one."""
-    if "np.stack" in message:  # said already, by a trace within this one
-        return None
-    if "of type Node which has no callable" in message:
-        return (
-            f"np.array([...]) of traced values is an object array, on which NumPy says: {message}. "
-            "Write np.stack([...]) instead"
-        )
-    if "dtype('O')" in message or "not supported for the input types" in message:
-        return (
-            f"{message}. If that is np.array([...]) of traced values, an object array on which NumPy acts before we "
-            "can stack it: write np.stack([...]) instead"
-        )
-    return None
 
 
 def concrete(x: Any) -> Any:
@@ -153,13 +137,6 @@ def _stack_objects(x: np.ndarray) -> Any:
     return np.reshape(np.stack(list(x.flat)), x.shape)
 
 
-_CUTS = (
-    "would cut its gradient silently. Instead of np.asarray(y), np.array([...]) of arrays or a plain array's "
-    "W.dot(y), write y itself, np.stack([...]), W @ y; instead of out[i] = y[i] build the result with "
-    "np.stack or np.concatenate; for a constant take nc.stop_gradient(y)"
-)
-
-
 class Node:
     """A value under a trace; behaves as the NumPy array it stands for.
 
@@ -182,18 +159,18 @@ class Node:
         if method == "__call__" and not kwargs:
             function = FUNCTIONS.get(ufunc)
             if function is None:
-                raise TypeError(_unknown(f"np.{ufunc.__name__}"))
+                raise TypeError(no_rule(f"np.{ufunc.__name__}"))
             return function(*[lift(x) for x in inputs])
         if kwargs.get("out") is not None:
             raise TypeError(
-                f"np.{ufunc.__name__}: the result would be written into a plain array, which {_CUTS}. "
+                f"np.{ufunc.__name__}: the result would be written into a plain array, which {CUTS}. "
                 "a += y on a plain array a is such a case: write a = a + y"
             )
         reduction = _REDUCTIONS.get((method, ufunc.__name__))
         if reduction is not None:
             return getattr(np, reduction)(*inputs, **{"axis": 0, **kwargs})
         if method != "__call__":
-            raise TypeError(_unknown(f"np.{ufunc.__name__}.{method}"))
+            raise TypeError(no_rule(f"np.{ufunc.__name__}.{method}"))
         for name, value in kwargs.items():
             if not says_nothing(value, UFUNC_DEFAULTS.get(name)):
                 raise TypeError(f"np.{ufunc.__name__}: {name} is not supported on a traced value; {what_instead(name)}")
@@ -202,7 +179,7 @@ class Node:
     def __array_function__(self, function: Any, types: Any, args: tuple, kwargs: dict) -> Any:
         ours = FUNCTIONS.get(function)
         if ours is None:
-            raise TypeError(_unknown(numpy_name_of(function)))
+            raise TypeError(no_rule(numpy_name_of(function)))
         return call(function, ours, args, kwargs)
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
@@ -215,7 +192,7 @@ class Node:
             box = np.empty((), dtype=object)
             box[()] = self
             return box
-        raise TypeError(f"turning a traced value of shape {self.shape} into a plain array {_CUTS}")
+        raise TypeError(f"turning a traced value of shape {self.shape} into a plain array {CUTS}")
 
     # --- what a plain array also tells of itself ---
 
@@ -259,7 +236,7 @@ class Node:
         return self
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        raise TypeError(_leaves("pickling y", "y itself"))
+        raise TypeError(leaves_graph("pickling y", "y itself"))
 
     # --- conversions that would leave the graph ---
 
@@ -268,28 +245,28 @@ class Node:
 
     def __float__(self) -> float:
         raise TypeError(
-            _leaves(
+            leaves_graph(
                 "float(y), math.sin(y) or out[i] = y[i] into a plain array",
                 "y itself, np.sin(y), and np.stack([...]) for the whole of out or for np.array([...])",
             )
         )
 
     def __int__(self) -> int:
-        raise TypeError(_leaves("int(y)", "np.floor(y), or an index that does not depend on the input"))
+        raise TypeError(leaves_graph("int(y)", "np.floor(y), or an index that does not depend on the input"))
 
     def __complex__(self) -> complex:
-        raise TypeError(_leaves("complex(y)", "y itself, or y + 0j"))
+        raise TypeError(leaves_graph("complex(y)", "y itself, or y + 0j"))
 
     def __index__(self) -> int:
-        raise TypeError(_leaves("using y as an index", "np.take, or an index that is a plain int"))
+        raise TypeError(leaves_graph("using y as an index", "np.take, or an index that is a plain int"))
 
     def item(self, *args: Any) -> Any:
         """Not available: the number would have no gradient."""
-        raise TypeError(_leaves("y.item()", "y itself or y[i]"))
+        raise TypeError(leaves_graph("y.item()", "y itself or y[i]"))
 
     def tolist(self) -> Any:
         """Not available: the numbers would have no gradient."""
-        raise TypeError(_leaves("y.tolist()", "list(y)"))
+        raise TypeError(leaves_graph("y.tolist()", "list(y)"))
 
     def __setitem__(self, index: Any, value: Any) -> None:
         raise TypeError(
@@ -301,7 +278,7 @@ class Node:
         """Only for what is not there: AttributeError, so that hasattr and NumPy's own look-ups get their no."""
         if name.startswith("__"):
             raise AttributeError(name)
-        raise AttributeError(_absent(name))
+        raise AttributeError(absent_attribute(name))
 
     __hash__ = object.__hash__
 
@@ -313,47 +290,3 @@ _REDUCTIONS = {
     ("reduce", "minimum"): "min",
     ("accumulate", "add"): "cumsum",
 }
-
-
-def _leaves(what: str, instead: str) -> str:
-    return (
-        f"{what} on a traced value gives a plain number and would cut its gradient silently. Write {instead}; "
-        "for a constant take nc.stop_gradient(y)"
-    )
-
-
-_INSTEAD_OF_METHOD = {
-    "argpartition": "np.argsort(y)",
-    "base": "y itself: values share no memory",
-    "choose": "np.where",
-    "compress": "y[condition]",
-    "cumprod": "np.exp(np.cumsum(np.log(y))) for positive y",
-    "fill": "np.full_like(y, value)",
-    "partition": "np.sort(y)",
-    "put": "np.where",
-    "resize": "np.reshape or np.pad",
-    "sort": "np.sort(y), which gives a new value",
-    "view": "y.astype(dtype), y.real or np.reshape(y, shape)",
-}
-
-
-def _absent(name: str) -> str:
-    if hasattr(np.ndarray, name):
-        instead = _INSTEAD_OF_METHOD.get(name, "it with functions of NumPy that have a derivative rule")
-        return (
-            f"y.{name} does not exist on a traced value: values are never changed in place and share no memory. "
-            f"Write {instead}; for a constant take nc.stop_gradient(y).{name}"
-        )
-    if isinstance(getattr(np, name, None), np.ufunc):  # NumPy asks it of every entry of an object array
-        return (
-            f"np.{name} of np.array([...]) of traced values, an object array, is carried out by NumPy before we can "
-            "stack it. Write np.stack([...]) instead"
-        )
-    return f"a traced value has no attribute {name!r}, nor has a NumPy array"
-
-
-def _unknown(name: str) -> str:
-    return (
-        f"{name} has no derivative rule here. Write it with functions that have one, or give it a rule: put "
-        "@nc.custom_vjp on a function that calls it on plain arrays and add .defvjp(forward, backward)"
-    )
