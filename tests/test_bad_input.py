@@ -295,10 +295,11 @@ def test_an_rtol_below_ten_eps_warns_and_the_default_never_does():
 
 
 def test_the_default_rtol_is_one_that_the_dtype_can_meet():
-    func, y0, options = (lambda t, y: np.cos(3 * t) * y), np.float32(Y0), {"atol": 0.0, "full_output": True}
-    least = 10 * float(np.finfo(np.float32).eps)
-    assert nc.odeint(func, y0, T, **options)[1] == nc.odeint(func, y0, T, rtol=least, **options)[1]
-    assert nc.odeint(func, Y0, T, **options)[1] == nc.odeint(func, Y0, T, rtol=float("1e-6"), **options)[1]
+    func, times = (lambda t, y: np.cos(3 * t) * y), np.linspace(0.0, 5.0, 7)
+    for dtype, rtol in ((np.float32, 10 * float(np.finfo(np.float32).eps)), (np.float64, float("1e-6"))):
+        y0 = np.array(Y0, dtype)
+        y = nc.odeint(func, y0, times, atol=0.0)
+        np.testing.assert_array_equal(y, nc.odeint(func, y0, times, rtol=rtol, atol=0.0))
 
 
 @pytest.mark.parametrize(
