@@ -137,6 +137,19 @@ struct nc_kernels {
     double (*accept_factor)(double norm, double previous_norm, const struct nc_control *control,
                             int embedded_order);
     double (*reject_factor)(double norm, const struct nc_control *control, int embedded_order);
+    // ---- matrix products (nc_matmul.h); strides in reals, any sign, and C overlaps no other operand
+    // reals of a packed B (k, n), or -1 if that is no size of an array
+    ptrdiff_t (*matmul_packed_size)(ptrdiff_t k, ptrdiff_t n);
+    // packed (matmul_packed_size(k, n),) from B (k, n)
+    void (*matmul_pack)(void *packed, const void *B, ptrdiff_t b_row, ptrdiff_t b_col, ptrdiff_t k, ptrdiff_t n);
+    // C (m, n) = [C +] alpha A (m, k) B (k, n) [+ bias (n,)]; bias may be NULL
+    void (*matmul)(void *C, ptrdiff_t c_row, ptrdiff_t c_col, const void *A, ptrdiff_t a_row, ptrdiff_t a_col,
+                   const void *packed, const void *bias, double alpha, int accumulate, ptrdiff_t m, ptrdiff_t k,
+                   ptrdiff_t n);
+    // the same of a B that was not packed: for one that is used once, or small
+    void (*matmul_direct)(void *C, ptrdiff_t c_row, ptrdiff_t c_col, const void *A, ptrdiff_t a_row,
+                          ptrdiff_t a_col, const void *B, ptrdiff_t b_row, ptrdiff_t b_col, const void *bias,
+                          double alpha, int accumulate, ptrdiff_t m, ptrdiff_t k, ptrdiff_t n);
 };
 
 struct nc_isa {

@@ -80,6 +80,15 @@ cdef extern from "nc_solver.h" nogil:
                                 int embedded_order) noexcept nogil
         double (*reject_factor)(double norm, const nc_control *control,
                                 int embedded_order) noexcept nogil
+        ptrdiff_t (*matmul_packed_size)(ptrdiff_t k, ptrdiff_t n) noexcept nogil
+        void (*matmul_pack)(void *packed, const void *B, ptrdiff_t b_row, ptrdiff_t b_col, ptrdiff_t k,
+                            ptrdiff_t n) noexcept nogil
+        void (*matmul)(void *C, ptrdiff_t c_row, ptrdiff_t c_col, const void *A, ptrdiff_t a_row, ptrdiff_t a_col,
+                       const void *packed, const void *bias, double alpha, int accumulate, ptrdiff_t m,
+                       ptrdiff_t k, ptrdiff_t n) noexcept nogil
+        void (*matmul_direct)(void *C, ptrdiff_t c_row, ptrdiff_t c_col, const void *A, ptrdiff_t a_row,
+                              ptrdiff_t a_col, const void *B, ptrdiff_t b_row, ptrdiff_t b_col, const void *bias,
+                              double alpha, int accumulate, ptrdiff_t m, ptrdiff_t k, ptrdiff_t n) noexcept nogil
 
     struct nc_isa:
         const char *name
@@ -88,3 +97,6 @@ cdef extern from "nc_solver.h" nogil:
     const nc_isa *nc_isa_at(int index)
     int nc_isa_supported(const nc_isa *isa)
     const char *nc_compiler_version()
+
+cdef extern from "nc_matmul.h" nogil:
+    int nc_matmul_packs(ptrdiff_t m, ptrdiff_t k, ptrdiff_t n)

@@ -2,7 +2,7 @@
 """Runge-Kutta in C: `solve` runs a whole loop; each function after it is one kernel, for the parity tests.
 
 The parts in reading order: isa.pxi (which kernels), convert.pxi (arrays and settings to C), problem.pxi (the
-callbacks and what a solve owns).
+callbacks and what a solve owns), matmul.pxi (matrix products).
 """
 
 import os
@@ -25,6 +25,7 @@ cdef extern from "numpy/arrayobject.h":
 include "isa.pxi"
 include "convert.pxi"
 include "problem.pxi"
+include "matmul.pxi"
 
 
 def solve(fun, y0, t, tableau, control, bint adaptive, bint record):
