@@ -24,8 +24,8 @@
 #if defined(__AVX512F__)
 #define NC_VECTOR_BYTES 64
 #define NC_DOT_BYTES 32
-#define NC_TILE_ROWS 8
-#define NC_TILE_VECTORS 3
+#define NC_TILE_ROWS 6
+#define NC_TILE_VECTORS 4
 #elif defined(__AVX__)
 #define NC_VECTOR_BYTES 32
 #define NC_DOT_BYTES 32
@@ -39,10 +39,26 @@
 #endif
 
 enum {
+    NC_WIDE_VECTORS = 2 * NC_TILE_VECTORS,  // of a panel read in place by at most NC_WIDE_ROWS rows
+    NC_WIDE_ROWS = 2,
+    NC_TILE_MOST = NC_TILE_ROWS * NC_TILE_VECTORS,  // vectors of the largest tile
     NC_OUTER_DEPTH = 4,        // up to this k, B stays in registers and C is written row by row
-    NC_PANEL_BYTES = 24 << 10, // a block of a panel: most of the first-level cache
+    NC_PANEL_BYTES = 48 << 10, // a block of a panel: most of the first-level cache
     NC_BLOCK_ROWS = 256,       // rows of A that stay in the second-level cache while the panels pass by
 };
+
+// lane numbers, from which the compiler computes the constants of shuffles and masks
+static const int32_t nc_lanes_f32[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+static const int64_t nc_lanes_f64[8] = {0, 1, 2, 3, 4, 5, 6, 7};
+
+// x is read from memory once and stays in a register: gcc would read it again for each product
+#if defined(__AVX512F__)
+#define NC_KEEP(x) __asm__("" : "+v"(x))
+#elif defined(__x86_64__)
+#define NC_KEEP(x) __asm__("" : "+x"(x))
+#else
+#define NC_KEEP(x) (void)0
+#endif
 
 #define NC_INLINE static inline __attribute__((always_inline))
 #define NC_OUT_OF_LINE static __attribute__((noinline))
