@@ -49,8 +49,8 @@ def matmul_pack(B, out=None):
 def matmul(A, B, bias=None, double alpha=1.0, out=None, bint accumulate=False, packed=None):
     """[out +] alpha A (m, k) B (k, n) [+ bias (n,)], in out (m, n) or a new array.
 
-    packed: True packs B first, False does not, None lets the shape choose; or what matmul_pack(B) returned,
-    and then B gives only its shape.
+    packed: True packs B first, False does not, None does it for the shapes that gain when B is used again; or
+    what matmul_pack(B) returned, and then B gives only its shape.
     """
     cdef cnp.ndarray a = _matrix(A, "A"), b = _matrix_like(B, a, "B"), c, layout, addend
     cdef ptrdiff_t m = a.shape[0], k = a.shape[1], n = b.shape[1], unit = a.itemsize
