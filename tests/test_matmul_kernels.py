@@ -94,6 +94,17 @@ def test_products_are_right_across_blocks_of_rows_and_of_k(dtype, packed, shape)
 
 @DTYPES
 @PACKED
+@pytest.mark.parametrize("k", [191, 193, 194, 196, 197, 255, 257, 259, 261, 385, 513])
+def test_products_are_right_for_every_rest_of_the_last_block_of_k(dtype, packed, k):
+    """The blocks are 192 or 256 deep; a rest of 1..4 has a form of its own in some panels and not in others."""
+    for m, n in ((1, 64), (2, 50), (2, 100), (3, 64), (1, 257), (64, 2), (130, 24)):
+        A, B, bias, C = operands(np.random.default_rng(k), dtype, m, k, n)
+        assert_product(A, B, bias, 0.5, C, packed)
+        assert_product(laid_out(A, "transposed"), B, packed=packed)
+
+
+@DTYPES
+@PACKED
 @pytest.mark.parametrize("layout", ["C", "transposed"])
 def test_nothing_is_written_outside_the_result(dtype, packed, layout):
     rng = np.random.default_rng(4)
