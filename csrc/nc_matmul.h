@@ -42,15 +42,21 @@
 #endif
 
 enum {
-    NC_WIDE_VECTORS = 2 * NC_TILE_VECTORS,  // of a panel read in place by at most NC_WIDE_ROWS rows
-    NC_WIDE_ROWS = 2,
     NC_TILE_MOST = NC_TILE_ROWS * NC_TILE_VECTORS,  // vectors of the largest tile
-    NC_OUTER_DEPTH = 4,        // up to this k, B stays in registers and C is written row by row
-    NC_PANEL_BYTES = 48 << 10, // a block of a panel: most of the first-level cache
-    NC_COPY_ROWS = 128,        // from so many rows on, a panel is copied before it is used if its rows are
-    NC_COPY_STRIDE = NC_VECTOR_BYTES > 32 ? 4096 : 2048,  // this many bytes apart
-    NC_DEPTH = 256,            // at most so much of k at once, or a column-wise A leaves the first-level cache
-    NC_BLOCK_ROWS = 256,       // rows of A that stay in the second-level cache while the panels pass by
+    // Few rows read a panel twice as wide in place: 2x20x50 in one panel takes 100 ns, in two 136.
+    NC_WIDE_VECTORS = 2 * NC_TILE_VECTORS,
+    NC_WIDE_ROWS = 2,
+    // Up to this k, B stays in registers and C is written row by row.
+    NC_OUTER_DEPTH = 4,
+    // A block of a panel, k by width. It may exceed the first-level cache: a panel streams from the second
+    // level for free, and longer sums visit C less often (24 -> 48 KiB: 56.5 -> 58.1 GFLOP/s in float64).
+    NC_PANEL_BYTES = 48 << 10,
+    NC_BLOCK_DEPTH = 256,  // at most; deeper, a strip of A with a_row = 1 falls out of the first level
+    NC_BLOCK_ROWS = 256,   // of A, which stay in the second level while the panels pass by
+    // Panels whose rows lie so far apart (bytes) are copied before so many rows of A use them. The others are
+    // read in place, as fast: copying them too cost 64x64x64 8 %.
+    NC_COPY_STRIDE = NC_VECTOR_BYTES > 32 ? 4096 : 2048,
+    NC_COPY_ROWS = 128,
 };
 
 /* Lane numbers of a whole vector and of the one for dot products. Constants of vector type, because gcc
@@ -81,7 +87,8 @@ static const nc_index_half_f32 nc_lanes_half_f32 = {NC_COUNT_4};
 static const nc_index_half_f64 nc_lanes_half_f64 = {NC_COUNT_2};
 #endif
 
-// x is read from memory once and stays in a register: gcc would read it again for each product
+/* x is read from memory once and stays in a register. gcc reads it again for each product, as that saves an
+ * instruction; but loads that cross cache lines are what these loops wait for (2x20x50: 136 -> 100 ns). */
 #if defined(__AVX512F__)
 #define NC_KEEP(x) __asm__("" : "+v"(x))
 #elif defined(__x86_64__)
@@ -94,12 +101,12 @@ static const nc_index_half_f64 nc_lanes_half_f64 = {NC_COUNT_2};
 #define NC_OUT_OF_LINE static __attribute__((noinline))
 
 /* Whether a B that many products share is worth packing. Not for one product: matmul_direct reads B where it
- * is, or copies the panels that need it while they are in the cache. Not for few rows either, which read wider
- * panels in place (1x64x64: 182 ns against 205), nor for such a small k that B stays in registers. */
+ * is, or copies the panels that need it while they are in the cache. Not for few rows either, which read
+ * wider panels in place (1x64x64: 182 ns against 205), nor for a k so small that B stays in registers. A
+ * narrow B is spared the splitting into columns, 20 ns. */
 static inline int nc_matmul_packs(ptrdiff_t m, ptrdiff_t k, ptrdiff_t n)
 {
-    const int narrow = n < NC_DOT_BYTES / (ptrdiff_t)sizeof(double);  // spares splitting into columns, 20 ns
-    return k > NC_OUTER_DEPTH && (narrow || m > NC_WIDE_ROWS);
+    return k > NC_OUTER_DEPTH && (m > NC_WIDE_ROWS || n < 4);
 }
 
 #endif

@@ -1,9 +1,9 @@
 /* What the solver's C side offers: problems, their outcome, and the table of kernels.
  *
  * One table exists for each instruction set and each real type; all are compiled from the same loops
- * (nc_vector.inc, nc_step.inc, nc_loop.inc). A state has n components; a component is `width` reals, 1 for
- * a real state and 2 for a complex one: Runge-Kutta is linear in the state, so only the modulus in the norm
- * ever sees the difference. `size` is always n * width.
+ * (nc_vector.inc, nc_step.inc, nc_loop.inc, nc_matmul.inc). A state has n components; a component is
+ * `width` reals, 1 for a real state and 2 for a complex one: Runge-Kutta is linear in the state, so only the
+ * modulus in the norm ever sees the difference. `size` is always n * width.
  *
  * Nothing here sees Python, prints, or keeps global mutable state.
  */
@@ -141,11 +141,12 @@ struct nc_kernels {
     // reals of a packed B (k, n), or -1 if that is no size of an array
     ptrdiff_t (*matmul_packed_size)(ptrdiff_t k, ptrdiff_t n);
     // packed (matmul_packed_size(k, n),) from B (k, n)
-    void (*matmul_pack)(void *packed, const void *B, ptrdiff_t b_row, ptrdiff_t b_col, ptrdiff_t k, ptrdiff_t n);
+    void (*matmul_pack)(void *packed, const void *B, ptrdiff_t b_row, ptrdiff_t b_col, ptrdiff_t k,
+                        ptrdiff_t n);
     // C (m, n) = [C +] alpha A (m, k) B (k, n) [+ bias (n,)]; bias may be NULL
-    void (*matmul)(void *C, ptrdiff_t c_row, ptrdiff_t c_col, const void *A, ptrdiff_t a_row, ptrdiff_t a_col,
-                   const void *packed, const void *bias, double alpha, int accumulate, ptrdiff_t m, ptrdiff_t k,
-                   ptrdiff_t n);
+    void (*matmul)(void *C, ptrdiff_t c_row, ptrdiff_t c_col, const void *A, ptrdiff_t a_row,
+                   ptrdiff_t a_col, const void *packed, const void *bias, double alpha, int accumulate,
+                   ptrdiff_t m, ptrdiff_t k, ptrdiff_t n);
     // the same of a B that was not packed: for one that is used once, or small
     void (*matmul_direct)(void *C, ptrdiff_t c_row, ptrdiff_t c_col, const void *A, ptrdiff_t a_row,
                           ptrdiff_t a_col, const void *B, ptrdiff_t b_row, ptrdiff_t b_col, const void *bias,
