@@ -40,7 +40,7 @@ def c_library(name: str, sources: list[str], flags: str = "", macros: tuple = ()
 isa_macros = (("NC_HAVE_X86_ISAS", "1"),) if HAS_X86_ISAS else ()
 isa_flags = {"baseline": "", **(X86_FLAGS if HAS_X86_ISAS else {})}
 # The linker resolves from left to right: what chooses a kernel table comes before the tables.
-libraries = [c_library("nc_core", ["csrc/nc_isa.c", "csrc/nc_record.c"], macros=isa_macros)]
+libraries = [c_library("nc_core", ["csrc/nc_isa.c", "csrc/nc_record.c", "csrc/nc_run.c"], macros=isa_macros)]
 libraries += [c_library(f"nc_{isa}", [f"csrc/nc_kernels_{isa}.c"], flags) for isa, flags in isa_flags.items()]
 
 extensions = [

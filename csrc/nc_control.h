@@ -8,6 +8,7 @@
 #define NC_CONTROL_H
 
 #include <math.h>
+#include <time.h>
 
 #include "nc_solver.h"
 
@@ -68,6 +69,34 @@ static inline int nc_step_check(double t, double h, int last, int64_t attempts,
     if (fabs(h) < 10.0 * nc_ulp(t)) return NC_UNDERFLOW;
     if (fabs(h) < control->min_step) return NC_MIN_STEP;
     return NC_OK;
+}
+
+/* Ctrl-C: poll is called about every 20 ms, whatever a step costs. The clock itself is read every `stride`-th
+ * time, a stride that grows while steps are short. */
+struct nc_pulse {
+    int64_t left, stride;
+    double before;  // seconds
+};
+
+static inline double nc_seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+static inline int nc_poll(struct nc_pulse *pulse, const struct nc_problem *problem)
+{
+    if (!problem->poll || --pulse->left > 0) return 0;
+    const double now = nc_seconds(), passed = now - pulse->before;
+    const int first = pulse->stride == 0;
+    if (first || passed > 0.04)
+        pulse->stride = 1;
+    else if (passed < 0.01 && pulse->stride < 1 << 20)
+        pulse->stride *= 2;
+    pulse->left = pulse->stride;
+    pulse->before = now;
+    return !first && passed > 0.002 ? problem->poll(problem->ctx) : 0;
 }
 
 /* Grid of the fixed-step loop: equal steps from t[0] computed as products, not sums, the last one shortened.

@@ -13,6 +13,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "nc_elementwise.h"
+#include "nc_program.h"
+
+enum { NC_SMALL = 4 };      // states of so few reals have loops of their own
 enum { NC_MAX_ROWS = 32 };  // most rows (stages and the last slope) of a tableau
 
 enum nc_status {
@@ -32,8 +36,14 @@ enum nc_cause {  // where a non-finite number was first seen
     NC_CAUSE_NORM,
 };
 
-// dy (n,) = f(t, y (n,)), both of the state's type; nonzero stops the solve with NC_CALLBACK
-typedef int (*nc_rhs_fn)(void *ctx, double t, const void *y, void *dy);
+/* dy (n,) = f(t, y (n,)), both of the state's type; an enum nc_status, nonzero stops the solve. Stage i of step
+ * s is slot s (rows - 1) + i, so that the last slope of a step and the first of the next are one; a rejected
+ * step's slots are used again. -1 is an evaluation that belongs to no step. */
+typedef int (*nc_rhs_fn)(void *ctx, int64_t slot, double t, const void *y, void *dy);
+// a step from t of length h is accepted; its slots hold its stages. An enum nc_status
+typedef int (*nc_accept_fn)(void *ctx, int64_t step, double t, double h);
+// now and then between attempts; nonzero stops the solve with NC_CALLBACK
+typedef int (*nc_poll_fn)(void *ctx);
 // *out = a norm of scaled (n,), of the state's type; nonzero stops the solve with NC_CALLBACK
 typedef int (*nc_norm_fn)(void *ctx, const void *scaled, ptrdiff_t n, double *out);
 
@@ -76,8 +86,11 @@ struct nc_record {  // every accepted step; grown by nc_record_push, released by
 
 struct nc_problem {
     nc_rhs_fn rhs;
-    nc_norm_fn norm;  // NULL: root mean square
-    void *ctx;
+    void *rhs_ctx;          // of rhs and accept
+    nc_accept_fn accept;    // NULL: nobody wants to know
+    nc_norm_fn norm;        // NULL: root mean square
+    nc_poll_fn poll;        // NULL: rhs looks for itself
+    void *ctx;              // of norm and poll
     struct nc_tableau tableau;
     struct nc_control control;
     ptrdiff_t n, n_norm;  // components; the leading ones that enter norms
@@ -94,6 +107,7 @@ struct nc_problem {
 struct nc_outcome {
     int64_t nfev, naccepted, nrejected;
     double t, h;          // where the solve stopped
+    double h_next;        // length of the step that the controller would take after the last one
     ptrdiff_t component;  // the worst one there, or -1
     int cause;            // enum nc_cause: whether a non-finite number was behind it
     double cause_t;
@@ -105,6 +119,26 @@ int nc_record_init(struct nc_record *record, size_t state_bytes, ptrdiff_t rows)
 int nc_record_push(struct nc_record *record, double t, double h, const void *y, const void *K,
                    int last_stage);
 void nc_record_free(struct nc_record *record);
+
+/* A reverse pass: from the cotangents g (m, n) of the outputs to those of y0, t and (in run's accumulators) the
+ * parameters. */
+struct nc_pullback {
+    struct nc_run *run;                // of the Program with its VJP; with a tape of the forward pass or without
+    const struct nc_problem *problem;  // tableau, control, times and callbacks of the forward solve
+    const void *g;                     // (m, n)
+    void *y0_bar;                      // (n,)
+    double *t_bar;                     // (m,), or NULL: t's cotangent is not wanted
+    int64_t evaluations;               // of the VJP, counted here
+    // ---- discrete
+    const struct nc_record *record;
+    const int64_t *output_step;  // (m,)
+    int grid_is_t;               // every entry of t is a grid point
+    // ---- adjoint
+    const void *y;     // (m, n) the outputs
+    int adaptive;
+    struct nc_outcome *outcome;  // of the interval that failed
+    void *y_failed;              // (2 n,) the last good [y, a] then
+};
 
 /* The kernels of one real type. `real` below is float or double, and every void pointer is to reals. */
 struct nc_kernels {
@@ -133,6 +167,14 @@ struct nc_kernels {
     // the whole solve: enum nc_status, details in outcome
     int (*adaptive_loop)(const struct nc_problem *problem, struct nc_outcome *outcome);
     int (*fixed_loop)(const struct nc_problem *problem, struct nc_outcome *outcome);
+    // ---- Programs (nc_execute.inc) and what solves with them need (nc_field.inc, nc_gradient.inc)
+    nc_execute_fn execute;
+    int (*program_rhs)(void *run, int64_t slot, double t, const void *y, void *dy);
+    int (*discrete_backward)(struct nc_pullback *pullback);
+    int (*adjoint_backward)(struct nc_pullback *pullback);
+    const nc_unary_fn *unary;    // by enum nc_unary
+    const nc_binary_fn *binary;  // by enum nc_binary
+    nc_where_fn where;
     // ---- the controller, the same for both types (nc_control.h)
     double (*accept_factor)(double norm, double previous_norm, const struct nc_control *control,
                             int embedded_order);

@@ -66,6 +66,33 @@ cdef class _Tableau:
             self.c.embedded_order = tableau.embedded_order
 
 
+# Converted once: training solves with the same tableau and control thousands of times. Both are immutable, and
+# kept here with what they became, so that no other object can take their id.
+cdef dict _CONVERTED = {}
+
+
+cdef _Tableau _tableau_of(object tableau):
+    found = _CONVERTED.get(id(tableau))
+    if found is None:
+        found = _remembered(id(tableau), (tableau, _Tableau(tableau)))
+    return <_Tableau>found[1]
+
+
+cdef _Control _control_of(object control, Py_ssize_t n):
+    key = (id(control), n)
+    found = _CONVERTED.get(key)
+    if found is None:
+        found = _remembered(key, (control, _Control(control, n)))
+    return <_Control>found[1]
+
+
+cdef tuple _remembered(object key, tuple found):
+    if len(_CONVERTED) > 64:
+        _CONVERTED.clear()
+    _CONVERTED[key] = found
+    return found
+
+
 cdef cnp.ndarray _doubles(object values, tuple shape, str name):
     array = np.ascontiguousarray(values, dtype=np.float64)
     if array.shape != shape:

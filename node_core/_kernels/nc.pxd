@@ -2,12 +2,56 @@
 from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport int64_t
 
+cdef extern from "nc_elementwise.h" nogil:
+    int NC_NEGATIVE, NC_ABSOLUTE, NC_SIGN, NC_SQUARE, NC_CUBE, NC_RECIPROCAL, NC_SQRT, NC_CBRT, NC_EXP, NC_EXP2, NC_EXPM1, NC_LOG, NC_LOG2, NC_LOG10, NC_LOG1P, NC_SIN, NC_COS, NC_TAN, NC_ARCSIN, NC_ARCCOS, NC_ARCTAN, NC_SINH, NC_COSH, NC_TANH, NC_ARCSINH, NC_ARCCOSH, NC_ARCTANH, NC_SIGMOID, NC_SOFTPLUS, NC_FLOOR, NC_CEIL, NC_RINT, NC_TRUNC, NC_ISNAN, NC_ISINF, NC_ISFINITE, NC_SIGNBIT, NC_LOGICAL_NOT, NC_TANH_SLOPE
+    int NC_ADD, NC_SUBTRACT, NC_MULTIPLY, NC_DIVIDE, NC_POWER, NC_MAXIMUM, NC_MINIMUM, NC_FMAX, NC_FMIN, NC_REMAINDER, NC_FMOD, NC_FLOOR_DIVIDE, NC_ARCTAN2, NC_HYPOT, NC_LOGADDEXP, NC_EQUAL, NC_NOT_EQUAL, NC_LESS, NC_LESS_EQUAL, NC_GREATER, NC_GREATER_EQUAL, NC_LOGICAL_AND, NC_LOGICAL_OR, NC_LOGICAL_XOR
+
+    ctypedef void (*nc_unary_fn)(void *out, const void *x, ptrdiff_t n) noexcept nogil
+    ctypedef void (*nc_binary_fn)(void *out, const void *x, ptrdiff_t x_step, const void *y, ptrdiff_t y_step,
+                                  ptrdiff_t n) noexcept nogil
+
+cdef extern from "nc_program.h" nogil:
+    int NC_BASE_PARAMETERS, NC_BASE_FREE
+    int NC_CODE_LOOP, NC_CODE_MATMUL, NC_CODE_PACK, NC_CODE_REDUCE, NC_CODE_COPY, NC_CODE_GATHER, NC_CODE_SCATTER
+    int NC_CODE_CUMSUM, NC_CODE_SCALARS, NC_COPY_AXES, NC_LOOP_REGISTERS
+    int NC_SCALAR_BINARY, NC_SCALAR_WHERE, NC_SCALAR_MULTIPLY_ADD, NC_SCALAR_MULTIPLY_SUBTRACT
+
+    enum nc_segment:
+        NC_ONCE, NC_FORWARD, NC_BACKWARD, NC_PARAMETERS
+
+    ctypedef void (*nc_execute_fn)(const int64_t *code, ptrdiff_t words, void *const *bases,
+                                   double weight) noexcept nogil
+
+    struct nc_program:
+        const int64_t *code[4]
+        ptrdiff_t words[4]
+        ptrdiff_t bases, once, saved, carry, scratch, saved_head, parameters
+
+    struct nc_tape:
+        int64_t used, count, most
+        size_t block_bytes
+
+    struct nc_run:
+        size_t real_bytes
+        void **bases
+        nc_tape *tape
+        int64_t ring
+
+    int nc_run_create(nc_run *run, const nc_program *program, size_t real_bytes, void *const *arguments,
+                      nc_execute_fn execute)
+    void nc_run_free(nc_run *run)
+    void nc_run_segment(nc_run *run, nc_segment segment, double weight)
+    size_t nc_run_block_bytes(const nc_run *run, int with_carry)
+    void nc_tape_init(nc_tape *tape, size_t block_bytes, int64_t most)
+    void nc_tape_free(nc_tape *tape)
+
 cdef extern from "nc_solver.h" nogil:
     int NC_MAX_ROWS
     int NC_OK, NC_CALLBACK, NC_NO_MEMORY, NC_NONFINITE, NC_UNDERFLOW, NC_MIN_STEP, NC_TOO_MANY_STEPS
     int NC_CAUSE_NONE, NC_CAUSE_FUNC, NC_CAUSE_STATE, NC_CAUSE_NORM
 
-    ctypedef int (*nc_rhs_fn)(void *ctx, double t, const void *y, void *dy) noexcept nogil
+    ctypedef int (*nc_rhs_fn)(void *ctx, int64_t slot, double t, const void *y, void *dy) noexcept nogil
+    ctypedef int (*nc_poll_fn)(void *ctx) noexcept nogil
     ctypedef int (*nc_norm_fn)(void *ctx, const void *scaled, ptrdiff_t n, double *out) noexcept nogil
 
     struct nc_tableau:
@@ -39,6 +83,8 @@ cdef extern from "nc_solver.h" nogil:
     struct nc_problem:
         nc_rhs_fn rhs
         nc_norm_fn norm
+        nc_poll_fn poll
+        void *rhs_ctx
         void *ctx
         nc_tableau tableau
         nc_control control
@@ -53,9 +99,23 @@ cdef extern from "nc_solver.h" nogil:
 
     struct nc_outcome:
         int64_t nfev, naccepted, nrejected
-        double t, h, cause_t
+        double t, h, h_next, cause_t
         ptrdiff_t component, cause_component
         int cause
+
+    struct nc_pullback:
+        nc_run *run
+        const nc_problem *problem
+        const void *g
+        void *y0_bar
+        double *t_bar
+        int64_t evaluations
+        const nc_record *record
+        const int64_t *output_step
+        int grid_is_t, adaptive
+        const void *y
+        nc_outcome *outcome
+        void *y_failed
 
     int nc_record_init(nc_record *record, size_t state_bytes, ptrdiff_t rows)
     void nc_record_free(nc_record *record)
@@ -89,6 +149,13 @@ cdef extern from "nc_solver.h" nogil:
         void (*matmul_direct)(void *C, ptrdiff_t c_row, ptrdiff_t c_col, const void *A, ptrdiff_t a_row,
                               ptrdiff_t a_col, const void *B, ptrdiff_t b_row, ptrdiff_t b_col, const void *bias,
                               double alpha, int accumulate, ptrdiff_t m, ptrdiff_t k, ptrdiff_t n) noexcept nogil
+
+        const nc_unary_fn *unary
+        const nc_binary_fn *binary
+        nc_execute_fn execute
+        int (*program_rhs)(void *run, int64_t slot, double t, const void *y, void *dy) noexcept nogil
+        int (*discrete_backward)(nc_pullback *pullback) noexcept nogil
+        int (*adjoint_backward)(nc_pullback *pullback) noexcept nogil
 
     struct nc_isa:
         const char *name

@@ -30,10 +30,20 @@ cdef class _Callback:
         return 0
 
 
-cdef int _rhs(void *ctx, double t, const void *y, void *dy) noexcept with gil:
+cdef int _rhs(void *ctx, int64_t slot, double t, const void *y, void *dy) noexcept with gil:
     cdef _Callback callback = <_Callback>ctx
     try:
         return callback.evaluate(t, y, dy)
+    except BaseException as error:
+        callback.error = error
+        return nc.NC_CALLBACK
+
+
+cdef int _poll(void *ctx) noexcept with gil:
+    cdef _Callback callback = <_Callback>ctx
+    try:
+        PyErr_CheckSignals()
+        return 0
     except BaseException as error:
         callback.error = error
         return 1
@@ -50,7 +60,7 @@ cdef int _norm(void *ctx, const void *scaled, ptrdiff_t n, double *out) noexcept
 
 
 cdef class _Problem:
-    """An nc_problem, its outcome and record, and everything they point to."""
+    """An nc_problem, its outcome and record, and everything they point to. fun is a function or a Run."""
     cdef nc.nc_problem c
     cdef nc.nc_outcome outcome
     cdef nc.nc_record record
@@ -59,6 +69,8 @@ cdef class _Problem:
     cdef _Tableau tableau
     cdef _Control control
     cdef cnp.ndarray y0, t, out, y_last, output_step
+    cdef Run run
+    cdef nc.nc_tape tape
 
     def __cinit__(self, fun, y0, t, tableau, control, bint record):
         self.y0 = _plain(y0, 1, "y0")
@@ -66,11 +78,16 @@ cdef class _Problem:
         if type(t) is not np.ndarray or t.dtype != np.float64 or t.ndim != 1 or len(t) < 2:
             raise TypeError(f"t must be a float64 array (m,) with m >= 2, got {_describe(t)}")
         self.t = np.ascontiguousarray(t)
-        self.tableau, self.control = _Tableau(tableau), _Control(control, len(y0))
+        self.tableau, self.control = _tableau_of(tableau), _control_of(control, len(y0))
+        self.run = fun if isinstance(fun, Run) else None
         self.callback = _Callback(fun, control.norm, y0)
         self.out = np.empty((len(t), len(y0)), y0.dtype)
         self.y_last = y0.copy()
-        self.c.rhs, self.c.norm = <nc.nc_rhs_fn>_rhs, NULL
+        self.c.poll = <nc.nc_poll_fn>_poll
+        self.c.rhs, self.c.norm, self.c.rhs_ctx = <nc.nc_rhs_fn>_rhs, NULL, <void *>self.callback
+        if self.run is not None:
+            self.run.check_state(self.y0)
+            self.c.rhs, self.c.rhs_ctx = self.kernels.program_rhs, &self.run.c
         if control.norm is not None:
             self.c.norm = <nc.nc_norm_fn>_norm
         self.c.ctx = <void *>self.callback
@@ -87,9 +104,13 @@ cdef class _Problem:
             self.output_step = np.zeros(len(t), np.int64)
             self.c.record = &self.record
             self.c.output_step = <int64_t *>cnp.PyArray_DATA(self.output_step)
+            if self.run is not None:
+                self.run.start_tape(&self.tape, -1)
 
     def __dealloc__(self):
         nc.nc_record_free(&self.record)
+        if self.run is not None:
+            self.run.give_back(&self.tape)
 
     cdef int check(self, int status) except -1:
         """Raise what a status means that is not the solver's to explain."""

@@ -13,7 +13,7 @@ cimport numpy as cnp
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport int64_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 from node_core._kernels cimport nc
 
@@ -24,15 +24,19 @@ cdef extern from "numpy/arrayobject.h":
 
 include "isa.pxi"
 include "convert.pxi"
-include "problem.pxi"
+include "elementwise.pxi"
 include "matmul.pxi"
+include "program.pxi"
+include "problem.pxi"
+include "gradient.pxi"
 
 
 def solve(fun, y0, t, tableau, control, bint adaptive, bint record):
     """Run the adaptive or the fixed loop; see node_core.solvers.integrate.
 
-    Returns (y (m, n), y_last (n,), counts, failure or None, record or None), the last three as keyword
-    arguments of Stats, Failure and Record. What fun or control.norm raises comes through unchanged.
+    fun is a function or a Run. Returns (y (m, n), y_last (n,), counts, failure or None, record or None, h_next),
+    the middle three as keyword arguments of Stats, Failure and Record; the record of a Run is what
+    `discrete_backward` takes. What fun or control.norm raises comes through unchanged.
     """
     cdef _Problem problem = _Problem(fun, y0, t, tableau, control, record)
     cdef int status
@@ -47,8 +51,13 @@ def solve(fun, y0, t, tableau, control, bint adaptive, bint record):
     cdef nc.nc_outcome *outcome = &problem.outcome
     counts = {"nfev": outcome.nfev, "naccepted": outcome.naccepted, "nrejected": outcome.nrejected}
     if status != nc.NC_OK:
-        return problem.out, problem.y_last, counts, _failure(status, outcome), None
-    return problem.out, problem.y_last, counts, None, problem.steps() if record else None
+        return problem.out, problem.y_last, counts, _failure(status, outcome), None, 0.0
+    if problem.run is not None:
+        problem.run.end_tape()
+    steps = None
+    if record:
+        steps = problem.steps() if problem.run is None else problem
+    return problem.out, problem.y_last, counts, None, steps, outcome.h_next
 
 
 cdef dict _failure(int status, const nc.nc_outcome *outcome):

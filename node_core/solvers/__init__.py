@@ -4,8 +4,8 @@ Reading order: tableau, tableaus, stepper, control, interpolation, loop, integra
 """
 
 from .control import Control
-from .errors import SolverError
-from .integrate import integrate
+from .errors import Failure, SolverError, solver_error
+from .integrate import Run, adjoint_backward, discrete_backward, integrate
 from .solution import Record, Solution, Stats
 from .tableau import Tableau
 from .tableaus import METHODS, Method, methods, tableau
@@ -13,13 +13,18 @@ from .tableaus import METHODS, Method, methods, tableau
 __all__ = [
     "METHODS",
     "Control",
+    "Failure",
     "Method",
     "Record",
+    "Run",
     "Solution",
     "SolverError",
     "Stats",
     "Tableau",
+    "adjoint_backward",
+    "discrete_backward",
     "integrate",
     "methods",
+    "solver_error",
     "tableau",
 ]

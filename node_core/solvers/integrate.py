@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from .._kernels import rk
+from .._kernels.rk import Run, adjoint_backward, discrete_backward
 from .control import Control
 from .errors import Failure, solver_error
 from .loop import adaptive_loop, fixed_loop, same_time_slack
@@ -14,7 +15,7 @@ from .output import Outputs
 from .solution import Record, Solution, Stats
 from .tableau import Tableau
 
-__all__ = ["integrate"]
+__all__ = ["Run", "adjoint_backward", "discrete_backward", "integrate"]
 
 Array = np.ndarray
 
@@ -34,7 +35,8 @@ def integrate(
     Parameters
     ----------
     fun
-        Called with a float and a read-only array (n,) of its own; returns (n,) of y0's dtype, C-contiguous.
+        Called with a float and a read-only array (n,) of its own; returns (n,) of y0's dtype, C-contiguous. Or the
+        Run of a Program (backend "compiled" only): then no Python runs between the steps.
     y0 : (n,) C-contiguous float32, float64, complex64 or complex128; n may be 0
     t : (m,) float64, m >= 2, strictly increasing or strictly decreasing
     tableau, control
@@ -58,7 +60,6 @@ def integrate(
     Exception
         Whatever fun or control.norm raises, unchanged.
     """
-    control.check_size(len(y0))
     if backend == "compiled":
         return _compiled(fun, y0, t, tableau, control, record)
     if backend == "python":
@@ -71,16 +72,19 @@ def _is_adaptive(tableau: Tableau, control: Control) -> bool:
 
 
 def _python(fun, y0, t, tableau, control, record) -> Solution:
+    control.check_size(len(y0))
     adaptive, stats = _is_adaptive(tableau, control), Stats()
     slack = 0.0 if adaptive or control.step_size is None else same_time_slack(t)
     outputs = Outputs(y0, t, tableau, record, slack)
     loop = adaptive_loop if adaptive else fixed_loop
-    loop(fun, y0.copy(), t, tableau, control, outputs, stats)
-    return Solution(outputs.y, stats, outputs.record())
+    h_next = loop(fun, y0.copy(), t, tableau, control, outputs, stats)
+    return Solution(outputs.y, stats, outputs.record(), h_next)
 
 
 def _compiled(fun, y0, t, tableau, control, record) -> Solution:
-    y, y_last, counts, failure, steps = rk.solve(fun, y0, t, tableau, control, _is_adaptive(tableau, control), record)
+    y, y_last, counts, failure, steps, h_next = rk.solve(
+        fun, y0, t, tableau, control, _is_adaptive(tableau, control), record
+    )
     if failure is not None:
         raise solver_error(Failure(**failure), y_last)
-    return Solution(y, Stats(**counts), None if steps is None else Record(**steps))
+    return Solution(y, Stats(**counts), Record(**steps) if type(steps) is dict else steps, h_next)

@@ -71,8 +71,10 @@ def check_finite(what: str, t: float, x: Array) -> Array:
 @np.errstate(all="ignore")
 def adaptive_loop(
     fun: Callable, y0: Array, t: Array, tableau: Tableau, control: Control, outputs: Outputs, stats: Stats
-) -> None:
+) -> float:
     """Steps whose error estimate passes the tolerances, from t[0] to t[-1]; fills outputs and stats.
+
+    Returns the length of the step that the controller would take next.
 
     Raises SolverError. y0 (n,), t (m,) strictly monotone in either direction.
     """
@@ -119,6 +121,7 @@ def adaptive_loop(
         previous_norm, after_rejection = max(norm, ctl.SMALLEST_PREVIOUS_NORM), False
         now, y = t_new, y_new
         K[0] = K[-1]
+    return max(abs(h), control.min_step)
 
 
 def _attempt(
@@ -163,7 +166,7 @@ def _stop(
 @np.errstate(all="ignore")
 def fixed_loop(
     fun: Callable, y0: Array, t: Array, tableau: Tableau, control: Control, outputs: Outputs, stats: Stats
-) -> None:
+) -> float:
     """Steps on a grid given in advance: t itself, or equal ones of control.step_size, the last shortened."""
     slope = Slope(fun, stats, np.geterr())
     K = np.zeros((tableau.dense_stages, len(y0)), y0.dtype)
@@ -186,6 +189,7 @@ def fixed_loop(
             K[0] = K[-1]
     except NonFinite as bad:
         raise _stop("non-finite", now, h, y, stats, bad, -1) from None
+    return 0.0
 
 
 def fixed_grid(t: Array, step_size: float | None) -> tuple[Callable[[int], float], int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -42,8 +43,9 @@ class Record:
 
 @dataclass(frozen=True, eq=False)
 class Solution:
-    """y (m, n) at the m times asked for."""
+    """y (m, n) at the m times asked for; h_next is the length of the step that would follow, 0 for fixed steps."""
 
     y: Array
     stats: Stats
-    record: Record | None = None
+    record: Any = None  # a Record; of a Program's Run what `rk.discrete_backward` takes
+    h_next: float = 0.0

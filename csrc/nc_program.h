@@ -1,0 +1,190 @@
+/* Programs: what a traced function is lowered to, and what one execution of it owns.
+ *
+ * A Program is four segments of instructions over memory blocks ("bases"), made by node_core/program/lower.py:
+ *
+ *   once        what depends on args alone (packed weights); run once a solve
+ *   forward     f(t, y); leaves what the later segments need in the base SAVED
+ *   backward    from the cotangent of f to those of y and t; leaves in CARRY what the next segment needs
+ *   parameters  adds weight x the cotangent of every parameter to the accumulators
+ *
+ * An instruction is a run of int64 words: its code, its length in words, then the fields of one of the structs
+ * below. An operand is a base and an offset in reals; shapes and strides are in reals, too. Each stage of a
+ * Runge-Kutta step may have a SAVED block of its own (nc_tape), so that the way back computes nothing twice.
+ */
+#ifndef NC_PROGRAM_H
+#define NC_PROGRAM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum nc_base {  // what the first bases are; arguments (and a plain function's results) follow
+    NC_BASE_ONCE = 0,
+    NC_BASE_SAVED,
+    NC_BASE_CARRY,       // what the backward segment leaves for the parameters
+    NC_BASE_SCRATCH,
+    NC_BASE_T,           // one real
+    NC_BASE_Y,           // (n,)
+    NC_BASE_COTANGENT,   // (n,) of f
+    NC_BASE_DY,          // (n,)
+    NC_BASE_Y_BAR,       // (n,)
+    NC_BASE_T_BAR,       // one real
+    NC_BASE_PARAMETERS,  // accumulators, all parameters one after another
+    NC_BASE_FREE,        // the first argument
+};
+
+enum nc_segment { NC_ONCE = 0, NC_FORWARD, NC_BACKWARD, NC_PARAMETERS, NC_SEGMENTS };
+
+enum nc_code {
+    NC_CODE_LOOP = 1,
+    NC_CODE_MATMUL,
+    NC_CODE_PACK,
+    NC_CODE_REDUCE,
+    NC_CODE_COPY,
+    NC_CODE_GATHER,
+    NC_CODE_SCATTER,
+    NC_CODE_CUMSUM,
+    NC_CODE_SCALARS,
+};
+
+enum { NC_LOOP_REGISTERS = 40, NC_COPY_AXES = 8, NC_ALIGNMENT = 64 };
+
+struct nc_ref {  // where an operand starts
+    int64_t base, offset;
+};
+
+struct nc_matrix {  // element (i, j) is at offset + i row + j column
+    int64_t base, offset, row, column;
+};
+
+enum nc_micro_kind { NC_MICRO_UNARY = 0, NC_MICRO_BINARY, NC_MICRO_WHERE };
+
+struct nc_micro {  // register dst = operation of registers a, b, c
+    int64_t kind, operation, dst, a, b, c;
+};
+
+/* A chain of elementwise operations over (rows, inner), in blocks that stay in the nearest cache. Registers
+ * 0 .. inputs-1 are the inputs, then come the outputs, then the temporaries. */
+struct nc_loop {
+    int64_t code, words;
+    int64_t rows, inner, inputs, outputs, temporaries, micros;  // NC_LOOP_REGISTERS registers at most
+    // then: inputs x nc_matrix; outputs x nc_ref, contiguous (rows, inner); micros x nc_micro
+};
+
+/* batches x [out (m, n) = or += weight x] a (m, k) b (k, n) [+ bias (n,)]. */
+struct nc_matmul_words {
+    int64_t code, words;
+    int64_t m, k, n, batches;
+    int64_t packed, accumulate, has_bias;
+    int64_t fused;  // the next instruction is a chain over out's elements, run block by block of rows
+    struct nc_matrix out, a, b;  // of a packed b only base and offset count
+    int64_t out_batch, a_batch, b_batch;
+    struct nc_ref bias;
+};
+
+struct nc_pack {  // out = b (k, n) as the matmul kernels want it
+    int64_t code, words;
+    int64_t k, n;
+    struct nc_ref out;
+    struct nc_matrix b;
+};
+
+enum nc_reduction { NC_REDUCE_SUM = 0, NC_REDUCE_MAX, NC_REDUCE_MIN };
+
+struct nc_reduce {  // out (outer, inner), contiguous, over the middle axis of x (outer, middle, inner)
+    int64_t code, words;
+    int64_t kind, accumulate;
+    int64_t outer, middle, inner, outer_step, middle_step, inner_step;
+    struct nc_ref out, x;
+};
+
+struct nc_copy {  // out[...] = or += weight x x[...], both strided
+    int64_t code, words;
+    int64_t axes, accumulate;
+    struct nc_ref out, x;
+    int64_t shape[NC_COPY_AXES], out_step[NC_COPY_AXES], x_step[NC_COPY_AXES];
+};
+
+struct nc_gather {  // out[i] = x[index[i]]; NC_CODE_SCATTER: out[index[i]] += x[i]
+    int64_t code, words;
+    int64_t count;
+    struct nc_ref out, x;
+    // then: count x the index
+};
+
+struct nc_cumsum {  // along the middle axis, all contiguous
+    int64_t code, words;
+    int64_t outer, middle, inner;
+    struct nc_ref out, x;
+};
+
+/* A small function element by element, on a register file that lies in `file`. */
+struct nc_scalars {
+    int64_t code, words;
+    struct nc_ref file;
+    int64_t loads, instructions, stores;
+    // then: loads x nc_scalar_load; instructions x nc_scalar; stores x nc_scalar_store
+};
+
+struct nc_scalar_load {  // registers reg .. reg+count-1 = count reals
+    int64_t base, offset, reg, count;
+};
+
+struct nc_scalar_store {  // count reals = or += weight x registers reg .. reg+count-1
+    int64_t base, offset, reg, count, accumulate;
+};
+
+enum { NC_SCALAR_BINARY = 64, NC_SCALAR_WHERE = 128, NC_SCALAR_MULTIPLY_ADD, NC_SCALAR_MULTIPLY_SUBTRACT };
+
+struct nc_scalar {  // operation: a nc_unary, NC_SCALAR_BINARY + a nc_binary, or one of the above
+    uint16_t operation, dst, a, b, c, unused[3];
+};
+
+struct nc_program {
+    const int64_t *code[NC_SEGMENTS];
+    ptrdiff_t words[NC_SEGMENTS];
+    ptrdiff_t bases;
+    ptrdiff_t once, saved, carry, scratch;  // their sizes in reals
+    ptrdiff_t saved_head;            // so many reals of ONCE start every SAVED block (a register file's constants)
+    ptrdiff_t parameters;            // reals in the accumulators
+};
+
+/* SAVED blocks, one a stage; block i is made when it is first asked for. Blocks may be left over from an earlier
+ * solve (fresh memory costs more than a stage): `used` of the `count` hold this one's. */
+struct nc_tape {
+    char **blocks;
+    int64_t used, count, capacity, most;  // beyond `most` blocks nothing is kept
+    size_t block_bytes;
+};
+
+typedef void (*nc_execute_fn)(const int64_t *code, ptrdiff_t words, void *const *bases, double weight);
+
+/* One execution: the program, its memory, and the tape if there is one. */
+struct nc_run {
+    const struct nc_program *program;
+    size_t real_bytes;
+    void **bases;  // (program->bases,) this run's own
+    char *memory;  // once, one saved block, carry, scratch
+    void *own_saved, *own_carry;
+    size_t saved_bytes;      // of a saved block; in a ring's the carry follows
+    struct nc_tape *tape;    // NULL: nothing is kept
+    int64_t ring;            // > 0: slot i uses block i % ring of the tape, which holds its carry, too
+    union { float f32; double f64; } t, t_bar;
+    nc_execute_fn execute;
+};
+
+// ---- nc_run.c
+/* bases (program->bases,): those from NC_BASE_FREE on are the caller's, the first are filled here. */
+int nc_run_create(struct nc_run *run, const struct nc_program *program, size_t real_bytes,
+                  void *const *arguments, nc_execute_fn execute);
+void nc_run_free(struct nc_run *run);
+void nc_run_segment(struct nc_run *run, enum nc_segment segment, double weight);
+void nc_run_time(struct nc_run *run, double t);
+// the SAVED block of a slot becomes the present one (in a ring its CARRY, too): 1 if it is kept on the tape, 0 if
+// it is the run's own, -1 without memory
+int nc_run_slot(struct nc_run *run, int64_t slot, int make);
+
+size_t nc_run_block_bytes(const struct nc_run *run, int with_carry);
+void nc_tape_init(struct nc_tape *tape, size_t block_bytes, int64_t most);
+void nc_tape_free(struct nc_tape *tape);
+
+#endif

@@ -1,0 +1,85 @@
+# Reverse passes over Programs: the recorded steps, or the augmented state backward.
+
+def discrete_backward(_Problem problem, g, bint grid_is_t, bint with_t):
+    """From the cotangents g (m, n) of a recorded solve's outputs to those of what went in.
+
+    Returns (y0_bar (n,), the parameters' one after another (p,), t_bar (m,), VJP evaluations).
+    """
+    cdef nc.nc_pullback p
+    cdef Run run = problem.run.claimed()
+    cdef _Pulled pulled = _Pulled(problem, run, g, with_t)
+    run.c.tape = &problem.tape
+    pulled.fill(&p, problem, run)
+    p.record, p.grid_is_t = &problem.record, grid_is_t
+    p.output_step = <const int64_t *>cnp.PyArray_DATA(problem.output_step)
+    cdef int status
+    with nogil:
+        status = problem.kernels.discrete_backward(&p)
+    run.end_tape()
+    run.busy = False
+    problem.check(status)
+    return pulled.y0_bar, pulled.parameters, pulled.t_bar, p.evaluations
+
+
+def adjoint_backward(Run run, y, t, tableau, control, bint adaptive, g, bint with_t):
+    """The same by solving the augmented state backward from the outputs y (m, n) at t (m,).
+
+    control is that of the augmented state (2 n,). Returns as `discrete_backward` does, and a failure or None with
+    the last good [y, a] (2 n,).
+    """
+    cdef nc.nc_pullback p
+    cdef nc.nc_outcome outcome
+    cdef nc.nc_tape tape
+    cdef int status
+    cdef cnp.ndarray outputs = _plain(y, 2, "y")
+    cdef _Problem problem = _Problem(run, np.ascontiguousarray(y[0]), t, tableau, _ANY_CONTROL, False)
+    cdef _Control augmented = _control_of(control, 2 * y.shape[1])
+    cdef _Pulled pulled = _Pulled(problem, run, g, with_t)
+    cdef cnp.ndarray failed = np.empty(2 * y.shape[1], y.dtype)
+    problem.c.control = augmented.c
+    if control.norm is not None:
+        problem.callback.norm = control.norm
+        problem.c.norm = <nc.nc_norm_fn>_norm
+    run.start_tape(&tape, tableau.dense_stages)
+    pulled.fill(&p, problem, run)
+    p.y, p.adaptive, p.outcome = cnp.PyArray_DATA(outputs), adaptive, &outcome
+    p.y_failed = cnp.PyArray_DATA(failed)
+    with nogil:
+        status = problem.kernels.adjoint_backward(&p)
+    run.end_tape()
+    nc.nc_tape_free(&tape)
+    problem.check(status)
+    failure = None if status == nc.NC_OK else _failure(status, &outcome)
+    return pulled.y0_bar, pulled.parameters, pulled.t_bar, p.evaluations, failure, failed
+
+
+class _AnyControl:
+    """A control whose sizes do not matter: the augmented one is put in its place."""
+    rtol, atol, first_step, step_size, max_step, min_step = 1e-6, 1e-8, None, None, 1.0, 0.0
+    safety, min_factor, max_factor, max_num_steps, norm, n_norm = 0.9, 0.2, 10.0, 1, None, None
+
+    def check_size(self, n):
+        pass
+
+
+_ANY_CONTROL = _AnyControl()
+
+
+cdef class _Pulled:
+    """What a reverse pass fills."""
+    cdef cnp.ndarray g, y0_bar, parameters, t_bar
+    cdef bint with_t
+
+    def __cinit__(self, _Problem problem, Run run, g, bint with_t):
+        m, n = len(problem.t), len(problem.y0)
+        self.g = _like(np.ascontiguousarray(g), problem.y0, (m, n), "g")
+        self.y0_bar, self.t_bar = np.empty_like(problem.y0), np.zeros(m)
+        self.parameters = np.zeros(run.program.parameters, problem.y0.dtype)
+        self.with_t = with_t
+
+    cdef void fill(self, nc.nc_pullback *p, _Problem problem, Run run):
+        memset(p, 0, sizeof(nc.nc_pullback))
+        run.c.bases[nc.NC_BASE_PARAMETERS] = cnp.PyArray_DATA(self.parameters)
+        p.run, p.problem = &run.c, &problem.c
+        p.g, p.y0_bar = cnp.PyArray_DATA(self.g), cnp.PyArray_DATA(self.y0_bar)
+        p.t_bar = <double *>cnp.PyArray_DATA(self.t_bar) if self.with_t else NULL

@@ -1,0 +1,145 @@
+# Programs: the words that node_core/program wrote, and one execution of them.
+
+cdef size_t TAPE_BYTES = 256 << 20
+
+
+def tape_bytes(limit=None) -> int:
+    """How much the forward pass of a discrete gradient keeps for the way back, which computes the stages beyond
+    that again. A limit that is given replaces it; the one before is returned. For tests and measurements.
+    """
+    global TAPE_BYTES
+    before = TAPE_BYTES
+    if limit is not None:
+        TAPE_BYTES = limit
+    return before
+
+
+def program_codes() -> dict:
+    """The numbers of csrc/nc_program.h that node_core/program writes into its words."""
+    return {
+        "loop": nc.NC_CODE_LOOP, "matmul": nc.NC_CODE_MATMUL, "pack": nc.NC_CODE_PACK, "reduce": nc.NC_CODE_REDUCE,
+        "copy": nc.NC_CODE_COPY, "gather": nc.NC_CODE_GATHER, "scatter": nc.NC_CODE_SCATTER,
+        "cumsum": nc.NC_CODE_CUMSUM, "scalars": nc.NC_CODE_SCALARS, "copy_axes": nc.NC_COPY_AXES,
+        "loop_registers": nc.NC_LOOP_REGISTERS, "base_free": nc.NC_BASE_FREE,
+        "scalar_binary": nc.NC_SCALAR_BINARY, "scalar_where": nc.NC_SCALAR_WHERE,
+        "scalar_multiply_add": nc.NC_SCALAR_MULTIPLY_ADD, "scalar_multiply_subtract": nc.NC_SCALAR_MULTIPLY_SUBTRACT,
+    }
+
+
+def unary_codes() -> dict:
+    """name -> enum nc_unary."""
+    return dict(_UNARY)
+
+
+def binary_codes() -> dict:
+    """name -> enum nc_binary."""
+    return dict(_BINARY)
+
+
+cdef class Program:
+    """An nc_program: four segments of int64 words, sizes in reals, and the constants (a real array).
+
+    Only node_core/program makes these; the words are trusted.
+    """
+    cdef nc.nc_program c
+    cdef list code
+    cdef readonly cnp.ndarray constants
+    cdef nc.nc_tape pool  # the blocks of a solve that is over, for the next one
+
+    def __dealloc__(self):
+        nc.nc_tape_free(&self.pool)
+
+    def __cinit__(self, list code, int bases, once, saved, carry, scratch, head, parameters, cnp.ndarray constants):
+        self.code, self.constants = code, constants
+        cdef cnp.ndarray words
+        for i in range(4):
+            words = code[i]
+            if words.dtype != np.int64 or not words.flags.c_contiguous:
+                raise TypeError("a segment must be a contiguous int64 array")
+            self.c.code[i] = <const int64_t *>cnp.PyArray_DATA(words)
+            self.c.words[i] = len(words)
+        self.c.bases, self.c.once, self.c.saved, self.c.carry, self.c.scratch = bases, once, saved, carry, scratch
+        self.c.saved_head, self.c.parameters = head, parameters
+
+    @property
+    def parameters(self) -> int:
+        """Reals in the accumulators."""
+        return self.c.parameters
+
+
+cdef class Run:
+    """One execution of a Program on these arguments, contiguous arrays of its dtype; results likewise."""
+    cdef nc.nc_run c
+    cdef readonly Program program
+    cdef list arrays
+    cdef const nc.nc_kernels *kernels
+    cdef bint busy
+
+    def __cinit__(self, Program program, list arguments, list results=None):
+        cdef cnp.ndarray array
+        cdef void *pointers[256]
+        cdef int i, count
+        self.program = program
+        self.kernels = _kernels(program.constants)
+        self.arrays = [program.constants, *arguments, *(results or [])]
+        count = len(self.arrays)
+        if count > 256 or count != program.c.bases - nc.NC_BASE_FREE:
+            raise ValueError(f"a run takes {program.c.bases - nc.NC_BASE_FREE} arrays, at most 256, got {count}")
+        for i in range(count):
+            array = self.arrays[i]
+            if array.dtype != program.constants.dtype or not array.flags.c_contiguous:
+                raise TypeError(f"argument {i} must be a contiguous {program.constants.dtype} array")
+            pointers[i] = cnp.PyArray_DATA(array)
+        if nc.nc_run_create(&self.c, &program.c, array.itemsize, pointers, self.kernels.execute):
+            raise MemoryError("no memory for the run of a Program")
+
+    def __dealloc__(self):
+        nc.nc_run_free(&self.c)
+
+    def forward(self):
+        """Run the forward segment of a plain function: its results are filled."""
+        with nogil:
+            nc.nc_run_segment(&self.c, nc.NC_FORWARD, 1.0)
+
+    def evaluate(self, double t, y):
+        """f(t, y), (n,), by the forward segment."""
+        cdef cnp.ndarray state = _plain(y, 1, "y"), dy = np.empty_like(y)
+        self.check_state(state)
+        self.kernels.program_rhs(&self.c, -1, t, cnp.PyArray_DATA(state), cnp.PyArray_DATA(dy))
+        return dy
+
+    cdef Run claimed(self):
+        """This run for one reverse pass; another one if a thread is at work with it."""
+        cdef Run run = self
+        if self.busy:
+            run = Run(self.program, self.arrays[1:])
+        run.busy = True
+        return run
+
+    cdef int check_state(self, cnp.ndarray y) except -1:
+        if y.dtype != self.program.constants.dtype:
+            raise TypeError(f"the Program is of {self.program.constants.dtype}, the state of {y.dtype}")
+        return 0
+
+    cdef int start_tape(self, nc.nc_tape *tape, int64_t ring) except -1:
+        """Keep the SAVED blocks of slots on a tape; ring > 0 keeps the last so many."""
+        cdef size_t block = nc.nc_run_block_bytes(&self.c, ring > 0)
+        cdef int64_t most = ring if ring > 0 else TAPE_BYTES // block
+        if ring <= 0 and self.program.pool.block_bytes == block and self.program.pool.count > 0:
+            tape[0] = self.program.pool
+            memset(&self.program.pool, 0, sizeof(nc.nc_tape))
+            tape.used, tape.most = 0, most
+        else:
+            nc.nc_tape_init(tape, block, most)
+        self.c.tape, self.c.ring = tape, ring
+        return 0
+
+    cdef void give_back(self, nc.nc_tape *tape):
+        """The tape's blocks serve the next solve of this Program."""
+        if self.program.pool.count == 0:
+            self.program.pool = tape[0]
+        else:
+            nc.nc_tape_free(tape)
+
+    cdef void end_tape(self):
+        self.c.tape, self.c.ring = NULL, 0
