@@ -29,7 +29,7 @@ from .autodiff import (
 )
 from .config import show_config
 from .nn import NeuralODE
-from .program import Graph, TraceError, trace
+from .program import Graph, TraceError, compile, trace
 from .solve import odeint, odeint_adjoint
 from .solvers import SolverError, methods
 from .storage import load, save
@@ -41,6 +41,7 @@ __all__ = [
     "TraceError",
     "__version__",
     "check_grads",
+    "compile",
     "custom_vjp",
     "grad",
     "hessian",

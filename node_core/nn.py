@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from .program import compile
 from .solve import odeint
 
 __all__ = ["MLP", "Layer", "Linear", "NeuralODE"]
@@ -65,6 +66,8 @@ class MLP(Layer):
     def __init__(self, sizes: Sequence[int], activation: Callable = np.tanh, dtype: Any = np.float64) -> None:
         if len(sizes) < 2:
             raise ValueError(f"MLP: sizes must name at least input and output, got {list(sizes)}")
+        if not callable(activation):
+            raise TypeError(f"MLP: activation must be a function such as np.tanh, got {activation!r}")
         self.layers = [Linear(n, m, dtype) for n, m in itertools.pairwise(sizes)]
         self.activation = activation
 
@@ -108,6 +111,7 @@ class NeuralODE:
         self.field = field
         self._init = init if init is not None else getattr(field, "init", None)
         self.keywords = {"gradient": gradient, **keywords}
+        self._compiled = compile(self.func)  # keeps the Programs of the field
 
     def init(self, rng: Rng) -> Any:
         """Fresh parameters; rng is a NumPy Generator or a seed."""
@@ -121,4 +125,4 @@ class NeuralODE:
 
     def __call__(self, params: Any, y0: Any, t: Any, **keywords: Any) -> Any:
         """The trajectory from y0 at the times t: (len(t), *y0.shape); keywords override the layer's."""
-        return odeint(self.func, y0, t, args=(params,), **{**self.keywords, **keywords})
+        return odeint(self._compiled, y0, t, args=(params,), **{**self.keywords, **keywords})

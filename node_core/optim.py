@@ -54,7 +54,23 @@ class _Optimizer:
         leaves, treedef = tree.flatten(params)
         gradients = tree._leaves_like(treedef, grads)
         olds = [tree._leaves_like(treedef, state[name]) for name in self.moments]
-        new_leaves, news = [], [[] for _ in self.moments]
+        update = self._update_flat if _are_alike(leaves, gradients) else self._update_each
+        new_leaves, news = update(leaves, gradients, olds, step, lr)
+        trees = {name: tree.unflatten(treedef, new) for name, new in zip(self.moments, news, strict=True)}
+        return tree.unflatten(treedef, new_leaves), {"step": step, **trees}
+
+    def _update_flat(self, leaves: list, gradients: list, olds: list, step: int, lr: float) -> tuple[list, list]:
+        """All leaves as one vector: a handful of operations in place of a handful for each leaf."""
+        p = _joined(leaves)
+        change, moments = self._leaf(p, _joined(gradients), step, [_joined(old) for old in olds])
+        return _split((p - lr * change).astype(p.dtype, copy=False), leaves), [
+            _split(moment, leaves) for moment in moments
+        ]
+
+    def _update_each(self, leaves: list, gradients: list, olds: list, step: int, lr: float) -> tuple[list, list]:
+        """Leaf by leaf: of several dtypes, Python numbers, or without a gradient."""
+        new_leaves: list = []
+        news: list[list] = [[] for _ in self.moments]
         for i, (p, g) in enumerate(zip(leaves, gradients, strict=True)):
             moments = [old[i] for old in olds]
             if g is not None:
@@ -67,12 +83,49 @@ class _Optimizer:
             new_leaves.append(p)
             for new, moment in zip(news, moments, strict=True):
                 new.append(moment)
-        trees = {name: tree.unflatten(treedef, new) for name, new in zip(self.moments, news, strict=True)}
-        return tree.unflatten(treedef, new_leaves), {"step": step, **trees}
+        return new_leaves, news
 
     def _leaf(self, p: Any, g: Any, step: int, moments: list) -> tuple[Any, list]:
         """(the change of p for lr = 1, the new moments)."""
         raise NotImplementedError
+
+
+def _are_alike(leaves: list, gradients: list) -> bool:
+    """Whether all are real arrays of one dtype, each with a gradient like it."""
+    dtype = leaves[0].dtype if leaves and type(leaves[0]) is np.ndarray else None
+    if dtype is None or dtype.kind != "f":
+        return False
+    for p, g in zip(leaves, gradients, strict=True):
+        if type(p) is not np.ndarray or type(g) is not np.ndarray or p.shape != g.shape:
+            return False
+        if p.dtype != dtype or g.dtype != dtype:
+            return False
+    return True
+
+
+def _joined(leaves: list) -> np.ndarray:
+    """The leaves as one vector; without a copy if they are the parts of one, as `_split` leaves them."""
+    base = leaves[0].base
+    if type(base) is np.ndarray and base.ndim == 1 and base.flags.c_contiguous:
+        start = place = base.__array_interface__["data"][0]
+        for leaf in leaves:
+            if leaf.base is not base or not leaf.flags.c_contiguous or leaf.__array_interface__["data"][0] != place:
+                break
+            place += leaf.nbytes
+        else:
+            if place - start == base.nbytes:
+                return base
+    return np.concatenate([leaf.ravel() for leaf in leaves])
+
+
+def _split(vector: np.ndarray, leaves: list) -> list:
+    """A vector in the shapes of the leaves, as views of it."""
+    parts, start = [], 0
+    for leaf in leaves:
+        stop = start + leaf.size
+        parts.append(vector[start:stop].reshape(leaf.shape))
+        start = stop
+    return parts
 
 
 def _zeros(leaf: Any) -> Any:

@@ -71,7 +71,7 @@ def read_series(path: str | os.PathLike, time: str, columns: Sequence[str] | Non
         what = "repeats" if t[i + 1] == t[i] else "comes after"
         raise ValueError(
             f"{path}, line {rows[i + 1][0]}: {time} {digits(t[i + 1])} {what} {digits(t[i])}; times must increase "
-            "from row to row (sort the file, and keep one row a time)"
+            "from row to row (sort the file, and keep one row a time; of several trajectories give one alone)"
         )
     return Series(time, tuple(columns), t, table[:, 1:])
 

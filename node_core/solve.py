@@ -12,7 +12,8 @@ import numpy as np
 from .adjoint import GRADIENTS, Solve
 from .autodiff import tree
 from .autodiff.node import Node, concrete, lift
-from .program import ClosedOverError, Field
+from .program import ClosedOverError, Compiled, Field
+from .program.compiled import keep, signature
 from .program.trace import is_users
 from .solvers import Control, SolverError, Tableau, tableau
 
@@ -58,7 +59,9 @@ def odeint(
                dtype cannot be met and warns; the default is raised to it (1.2e-6 for float32).
     gradient:  "discrete", the derivative of the computed outputs through the recorded steps, or "adjoint",
                Algorithm 2 of Chen et al. (2018), whose memory does not grow with the number of steps.
-    backend:   "compiled" (C) or "python" (the readable twin; the same steps).
+    backend:   "compiled": func is traced and lowered to a Program, and all runs in C; where that cannot be, func
+               is called back, and a warning says why. "callback": C steps, but always calls func, which may then
+               have effects. "python": the readable twin. All take the same steps.
     full_output: also return the statistics: nfev, naccepted, nrejected, ..., nfev_backward after a gradient.
     options:   adaptive methods: first_step, max_step, min_step, max_num_steps (100,000), safety (0.9),
                min_factor (0.2), max_factor (10), norm (a function of the scaled error vector, (n,)). Fixed-step
@@ -74,25 +77,16 @@ def odeint(
     >>> round(float(y[-1, 0]), 8)
     0.36787944
     """
-    if not callable(func):
-        raise TypeError(f"func must be callable as func(t, y, *args), got {type(func).__name__}")
-    rule = tableau(method)
-    y0 = _state(y0)
+    field, rule, control, y0 = _prepared(func, y0, args, method, rtol, atol, gradient, backend, options)
     t = _times(t)
-    if type(args) is not tuple:
-        raise TypeError(f"args must be a tuple, got {type(args).__name__}: write args=(p,)")
-    field = Field(func, y0, args)
     _finite_state(field, y0)
-    control = _control(rule, y0, field, rtol, atol, options)
-    _choice("gradient", gradient, GRADIENTS, LATER_GRADIENTS)
-    _choice("backend", backend, ("compiled", "python"))
-    flat, _ = tree.ravel(y0) if not field.single else (np.ravel(tree.flatten(y0)[0][0]), None)
-    solve = Solve(field, rule, control, backend, gradient)
+    flat = y0.reshape(-1) if field.single else tree.ravel(y0)[0]
+    solve = Solve(field, rule, control, backend, gradient, with_t=type(t) is Node)
     try:
         try:
             ys = solve(flat, t, *field.parameters)
         except ClosedOverError:
-            solve, closed_over = _closing_over(solve, flat, t)
+            solve, closed_over = _closing_over(solve, field, flat, t)
             ys = solve(flat, t, *field.parameters, *closed_over)
     except SolverError as error:
         error.y = field.unravel(error.y)
@@ -132,17 +126,62 @@ def odeint_adjoint(
     )
 
 
-def _closing_over(solve: Solve, flat: Any, t: Any) -> tuple[Solve, list]:
+def _prepared(
+    func: Any, y0: Any, args: Any, method: Any, rtol: Any, atol: Any, gradient: Any, backend: Any, options: dict
+) -> tuple[Field, Tableau, Control, Any]:
+    """(field, method, control, y0) of a call, all checked but for the values of y0.
+
+    A compiled func keeps what it was asked before: a call that differs in the values of arrays only, such as the next
+    step of a training, is not checked again.
+    """
+    if type(func) is Compiled and type(y0) in (np.ndarray, Node) and type(args) is tuple:
+        arg_leaves, arg_def = tree.flatten(args)
+        try:
+            key = (
+                y0.shape, y0.dtype, arg_def, tuple([signature(leaf) for leaf in arg_leaves]), method, rtol, atol,
+                rtol is RTOL, atol is ATOL, gradient, backend, tuple(options.items()),
+            )  # fmt: skip
+            known = func.calls.get(key)
+        except TypeError:  # a tolerance that is an array, say
+            return _checked(func, y0, args, method, rtol, atol, gradient, backend, options)
+        if known is None:
+            field, rule, control, _ = _checked(func, y0, args, method, rtol, atol, gradient, backend, options)
+            known = (field.with_leaves([concrete(leaf) for leaf in arg_leaves]), rule, control)  # no trace is kept
+            keep(func.calls, key, known)
+        field, rule, control = known
+        return field.called_with(arg_leaves), rule, control, _state_leaf(y0)
+    return _checked(func, y0, args, method, rtol, atol, gradient, backend, options)
+
+
+def _checked(
+    func: Any, y0: Any, args: Any, method: Any, rtol: Any, atol: Any, gradient: Any, backend: Any, options: dict
+) -> tuple[Field, Tableau, Control, Any]:
+    """The same by every check there is."""
+    if not callable(func):
+        raise TypeError(f"func must be callable as func(t, y, *args), got {type(func).__name__}")
+    rule = tableau(method)
+    y0 = _state(y0)
+    if type(args) is not tuple:
+        raise TypeError(f"args must be a tuple, got {type(args).__name__}: write args=(p,)")
+    field = Field(func, y0, args)
+    _finite_state(field, y0)
+    control = _control(rule, y0, field, rtol, atol, options)
+    _choice("gradient", gradient, GRADIENTS, LATER_GRADIENTS)
+    _choice("backend", backend, ("compiled", "callback", "python"))
+    return field, rule, control, y0
+
+
+def _closing_over(solve: Solve, field: Field, flat: Any, t: Any) -> tuple[Solve, list]:
     """The same solve with the traced values func closes over as further operands, and those values."""
-    field, values = solve.field.with_closed_over(float(concrete(t)[0]), concrete(flat))
-    return Solve(field, solve.tableau, solve.control, solve.backend, solve.gradient), values
+    field, values = field.with_closed_over(float(concrete(t)[0]), concrete(flat))
+    return Solve(field, solve.tableau, solve.control, solve.backend, solve.gradient, with_t=solve.with_t), values
 
 
 def _outputs(field: Field, ys: Any) -> Any:
     """ys (m, n) in the nesting of y0, every leaf (m, *shape)."""
-    m = np.shape(ys)[0]
+    m = ys.shape[0]
     if field.single:
-        return np.reshape(ys, (m, *field.shapes[0]))
+        return ys if len(field.shapes[0]) == 1 else ys.reshape(m, *field.shapes[0])
     parts, start = [], 0
     for shape in field.shapes:
         size = int(np.prod(shape))
@@ -199,6 +238,8 @@ def _state_leaf(leaf: Any) -> Any:
 
 
 def _finite_state(field: Field, y0: Any) -> None:
+    if field.single and np.isfinite(concrete(y0)).all():
+        return
     for leaf, path in zip(tree.flatten(y0)[0], field.paths, strict=True):
         bad = np.argwhere(~np.isfinite(concrete(leaf)))
         if len(bad):
@@ -209,6 +250,10 @@ def _finite_state(field: Field, y0: Any) -> None:
 
 def _times(t: Any) -> Any:
     """t as a float64 vector, traced if it was."""
+    if type(t) is np.ndarray and t.dtype == float and t.ndim == 1 and len(t) > 1:  # the usual case, at a glance
+        steps = t[1:] - t[:-1]
+        if np.isfinite(t[-1] - t[0]) and ((steps > 0).all() or (steps < 0).all()):
+            return t.copy()
     try:
         t = lift(t)
         values = np.asarray(concrete(t))

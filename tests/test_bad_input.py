@@ -9,7 +9,8 @@ import pytest
 
 import node_core as nc
 
-BACKENDS = pytest.mark.parametrize("backend", ["compiled", "python"])
+BACKENDS = pytest.mark.parametrize("backend", ["compiled", "callback", "python"])
+CALLED = pytest.mark.parametrize("backend", ["callback", "python"])  # every evaluation calls func
 T = [0.0, 1.0, 2.0]
 Y0 = [1.0, 2.0]
 
@@ -61,7 +62,7 @@ def test_a_wrong_result_of_func_is_named_with_what_is_wanted_and_the_time(result
 
 def test_a_result_that_goes_wrong_later_names_that_time():
     refused(ValueError, r"got shape \(1,\) at t = 1\.5", lambda t, y: -y if t < 1.2 else -y[:1], t=[0, 0.5, 1, 1.5, 2],
-            method="euler")  # fmt: skip
+            method="euler", backend="callback")  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -186,7 +187,7 @@ def test_a_name_near_one_to_come_is_told_so():
 @pytest.mark.parametrize("value", ["fast", None, ["python"], 1])
 def test_an_unknown_gradient_or_backend_is_refused_with_those_there(value):
     refused(ValueError, "gradient must be one of discrete, adjoint, got", gradient=value)
-    refused(ValueError, "backend must be one of compiled, python, got", backend=value)
+    refused(ValueError, "backend must be one of compiled, callback, python, got", backend=value)
 
 
 def test_odeint_adjoint_takes_no_other_gradient():
@@ -331,7 +332,7 @@ def test_a_field_that_is_not_finite_at_once_is_an_error_with_time_and_component(
     np.testing.assert_array_equal(error.y, Y0)
 
 
-@BACKENDS
+@CALLED
 @pytest.mark.parametrize("method", ["dopri5", "rk4"])
 def test_a_field_that_turns_nan_after_some_steps_is_an_error_there_with_the_last_good_state(method, backend):
     options = {"step_size": 0.01} if method == "rk4" else {}

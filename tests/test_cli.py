@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import node_core as nc
+from node_core.bench import contest, peers, suite
 from node_core.cli import fit as fit_command
 from node_core.cli.main import main
 from node_core.fit import Model, Settings
@@ -183,8 +184,10 @@ def test_a_solve_that_fails_is_told_in_the_datas_time_and_columns_with_what_to_t
     genuine = getattr(fit_command, stage)
 
     def field(model, params, tau, z):  # v fails after time 3, once the stage is reached and a solve asks for it
-        late = np.ndim(z) == 1 and model.t0 + model.t_std * float(tau) > 3.0
-        return own(model, params, tau, z) * np.array([1.0, np.nan if late else 1.0])
+        if np.ndim(z) != 1:
+            return own(model, params, tau, z)
+        v = np.where(model.t0 + model.t_std * tau > 3.0, np.nan, 1.0)
+        return own(model, params, tau, z) * np.stack([1.0, v])
 
     def patched(*arguments):
         monkeypatch.setattr(Model, "field", field)
@@ -375,6 +378,28 @@ def test_bench_json_holds_the_configuration_and_the_same_results(capsys):
     assert result["ratio"] == pytest.approx(result["python"] / result["compiled"])
     assert abs(result["error_compiled"] - result["error_python"]) < 1e-9
     assert found["config"]
+
+
+def test_bench_against_others_names_the_absent_and_writes_json_and_a_picture(capsys, tmp_path, monkeypatch):
+    """With no peer there, ours runs alone: the table, the error beside the time, the first call."""
+
+    def absent(*arguments):
+        raise ImportError("No module named 'diffrax'")
+
+    monkeypatch.setitem(peers.PEERS, "diffrax", dict.fromkeys(("spiral", "lorenz"), absent))
+    monkeypatch.setattr(suite, "BUDGET", 0.01)
+    for variable in contest.ONE_THREAD:
+        monkeypatch.setenv(variable, "1")
+    picture, numbers = tmp_path / "bench.png", tmp_path / "bench.json"
+    arguments = ["bench", "--suite", "lorenz", "--against", "diffrax", "--repeats", "1"]
+    assert main([*arguments, "--json", str(numbers), "--plot", str(picture)]) == 0
+    out, err = capsys.readouterr()
+    assert re.search(r"lorenz +node_core +\d+\.\d+ +1\.00x +\d\.\de-\d\d", out)
+    assert "lorenz: diffrax is not installed" in err
+    (row,) = json.loads(numbers.read_text())["rows"]
+    assert row["contestant"] == "node_core"
+    assert row["error"] < 1e-5
+    assert picture.read_bytes()[:4] == b"\x89PNG"
 
 
 @pytest.mark.parametrize("command", [[], ["fit"], ["predict"], ["bench"], ["methods"], ["info"]])

@@ -52,7 +52,7 @@ def test_list_and_object_array_of_traced_scalars_have_their_vjp(func):
 
 def test_float64_result_for_a_float32_state_is_cast_and_its_vjp_stays_float32():
     y = Y.astype(np.float32)
-    field = Field(lambda t, y, k: np.ones(2) * k * y, y, (3.0,))
+    field = Field(lambda t, y, k: np.ones(2) * k * y, y, (3.0,), nc.tree.is_floating)
     assert field(0.0, y).dtype == np.float32
     f, y_bar, (k_bar,), t_bar = field.vjp(0.0, y, A.astype(np.float32), with_t=True)
     assert f.dtype == y_bar.dtype == np.float32
@@ -133,7 +133,7 @@ def test_traced_vjp_equals_the_recorded_one_and_the_closed_form():
     rng = np.random.default_rng(0)
     y0 = {"a": rng.standard_normal(2), "b": rng.standard_normal((1, 2))}
     args = ({"W": rng.standard_normal((2, 2)), "k": 3.0}, "constant")
-    field = Field(nested, y0, args)
+    field = Field(nested, y0, args, nc.tree.is_floating)
     y, a, t = rng.standard_normal(4), rng.standard_normal(4), 0.7
     f, y_bar, p_bars, t_bar = field.vjp(t, y, a, with_t=True)
     assert field._graphs[True] is not None
@@ -155,7 +155,7 @@ def test_graph_of_the_vjp_is_used_again_at_other_points_and_parameters():
         calls.append(t)
         return k * y**2
 
-    field = Field(func, Y, (3.0,))
+    field = Field(func, Y, (3.0,), nc.tree.is_floating)
     field.vjp(0.0, Y, A)
     field.vjp(0.0, Y, A)  # at the first two points the graph is compared with func
     before = len(calls)
@@ -242,7 +242,7 @@ def test_traced_value_in_a_global_container_is_named(monkeypatch):
 
 def test_with_closed_over_makes_parameters_of_what_func_closes_over():
     def loss(k):
-        field, values = Field(lambda t, y, m: k * m * y, Y, (3.0,)).with_closed_over(0.0, Y)
+        field, values = Field(lambda t, y, m: k * m * y, Y, (3.0,), nc.tree.is_floating).with_closed_over(0.0, Y)
         assert len(values) == 1
         assert values[0] is k
         plain = field.with_args([3.0, 2.0])

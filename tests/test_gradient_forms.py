@@ -1,6 +1,7 @@
 """Gradients of odeint in every form of input: trees, complex, float32, closed-over values, layers; and refusals."""
 
 import functools
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -129,7 +130,7 @@ def test_float32_gradients_are_float32_and_near_those_of_float64(method, gradien
 
     def loss(params, y0, t):
         ys = nc.odeint(lambda t, y, p: mlp(p, y) * np.cos(t), y0, t, args=(params,), method=method,
-                       gradient=gradient, **options)  # fmt: skip
+                       gradient=gradient, backend="callback", **options)  # fmt: skip
         return np.sum(ys**2)
 
     wide = nc.grad(loss, (0, 1, 2))(params, np.array([0.5, -0.4]), T)
@@ -184,10 +185,36 @@ def test_a_field_with_a_branch_on_values_has_its_gradient_with_one_warning(gradi
     def loss(p):
         return np.sum(nc.odeint(field, np.array([1.0, 2.0]), T, args=(p,), gradient=gradient, **TIGHT))
 
-    with pytest.warns(RuntimeWarning, match=r"func is not traced \(.*test_gradient_forms.py:\d+: a branch") as warned:
+    with pytest.warns(RuntimeWarning, match=r"func is called back.*test_gradient_forms.py:\d+: a branch") as warned:
         got = nc.grad(loss)(np.asarray(0.8))
     assert len(warned) == 1
     assert got == pytest.approx(np.sum(-3.0 * T * np.exp(-0.8 * T)), rel=1e-8)
+
+
+@MODES
+def test_math_of_the_time_beside_a_closed_over_value_is_told_to_pass_the_value_in_args(gradient):
+    def loss(a):
+        return np.sum(
+            nc.odeint(lambda t, y: -a * y * math.sin(t), np.ones(2), T, gradient=gradient, backend="callback")
+        )
+
+    with pytest.raises(TypeError, match=r"the traced value a from outside its arguments.*pass it in args"):
+        nc.grad(loss)(1.0)
+
+
+@MODES
+def test_a_func_that_asks_for_the_type_of_y_is_refused_and_not_given_another_gradient(gradient):
+    def field(t, y):
+        return -y if isinstance(y, np.ndarray) else -2 * y
+
+    def loss(y0):
+        return np.sum(nc.odeint(field, y0, T, gradient=gradient))
+
+    with (
+        pytest.warns(RuntimeWarning, match="func gave two answers"),
+        pytest.raises(TypeError, match="something else on a traced y than on a plain array"),
+    ):
+        nc.grad(loss)(np.ones(2))
 
 
 # --- the layer, the statistics, and what does not exist yet ---
@@ -268,7 +295,7 @@ def test_an_error_of_func_within_the_backward_solve_comes_through_unchanged():
             raise error
         return -y
 
-    y, pullback = nc.vjp(lambda y0: nc.odeint_adjoint(field, y0, T), np.ones(1))
+    y, pullback = nc.vjp(lambda y0: nc.odeint_adjoint(field, y0, T, backend="callback"), np.ones(1))
     assert y[-1, 0] == pytest.approx(np.exp(-1.5), rel=1e-4)
     armed.append(True)
     with pytest.raises(RuntimeError, match="mine") as caught:

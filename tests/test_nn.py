@@ -190,3 +190,8 @@ def test_three_steps_of_adam_through_the_adjoint_lower_the_loss():
         params, state = opt.update(params, grads, state)
     assert losses == sorted(losses, reverse=True)
     assert losses[-1] < 0.8 * losses[0]
+
+
+def test_an_activation_that_is_no_function_is_refused_when_the_net_is_made():
+    with pytest.raises(TypeError, match=r"activation must be a function such as np\.tanh, got 'relu'"):
+        nc.nn.MLP([2, 3, 2], activation="relu")

@@ -10,7 +10,8 @@ import pytest
 import node_core as nc
 from node_core.solvers import METHODS
 
-BACKENDS = pytest.mark.parametrize("backend", ["compiled", "python"])
+BACKENDS = pytest.mark.parametrize("backend", ["compiled", "callback", "python"])
+CALLED = pytest.mark.parametrize("backend", ["callback", "python"])  # every evaluation calls func
 ALL = pytest.mark.parametrize("method", METHODS)
 T = np.linspace(0.0, 2.0, 9)
 ROTATION = np.array([[-0.1, 2.0], [-2.0, -0.1]])
@@ -55,7 +56,7 @@ def test_every_method_solves_a_linear_system_to_its_order(method, sign, backend)
 
 
 @ALL
-@BACKENDS
+@CALLED
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.complex64, np.complex128])
 def test_the_dtype_of_the_state_is_kept_and_time_is_a_float(method, dtype, backend):
     seen = set()
@@ -128,7 +129,7 @@ def test_a_nested_state_is_solved_as_its_parts_in_the_same_nesting(backend):
 
 @pytest.mark.parametrize("pack", [list, tuple, np.array, lambda parts: np.array(parts).astype(int)])
 def test_func_may_return_scipys_forms(pack):
-    y = nc.odeint(lambda t, y: pack([y[1] * 0 + 2, -1]), [1.0, 3.0], T)
+    y = nc.odeint(lambda t, y: pack([y[1] * 0 + 2, -1]), [1.0, 3.0], T, backend="callback")
     np.testing.assert_allclose(y, np.stack([1.0 + 2.0 * T, 3.0 - T], 1), rtol=1e-12)
 
 
@@ -138,7 +139,7 @@ def test_scipys_forms_are_differentiated(pack):
     np.testing.assert_allclose(grad(np.array([1.0, 0.5])), [np.cos(2.0), np.sin(2.0)], atol=1e-8)
 
 
-@BACKENDS
+@CALLED
 @pytest.mark.parametrize("method", ["dopri5", "rk4"])
 def test_func_gets_a_state_of_its_own_that_it_may_keep_but_not_change(method, backend):
     kept = []
@@ -157,7 +158,7 @@ def test_func_gets_a_state_of_its_own_that_it_may_keep_but_not_change(method, ba
     assert all(np.isfinite(now).all() for now, _ in kept)
 
 
-@BACKENDS
+@CALLED
 def test_the_result_of_func_is_copied(backend):
     buffer = np.empty(2)
 
@@ -227,7 +228,7 @@ def test_more_output_times_do_not_change_the_steps_of_an_adaptive_method(backend
 
 def test_the_statistics_count_what_func_was_asked():
     calls = []
-    _, stats = nc.odeint(lambda t, y: calls.append(t) or -y, [1.0], T, full_output=True)
+    _, stats = nc.odeint(lambda t, y: calls.append(t) or -y, [1.0], T, full_output=True, backend="callback")
     assert stats.nfev == len(calls) == 2 + 6 * (stats.naccepted + stats.nrejected)
     assert (stats.njev, stats.nlu, stats.nfev_backward) == (0, 0, 0)
 
@@ -290,7 +291,7 @@ def test_a_custom_norm_receives_the_scaled_error_of_the_ravelled_state(backend):
 # --- odeint within odeint, errors and interruptions ---
 
 
-@BACKENDS
+@CALLED
 def test_odeint_may_be_called_within_func_and_differentiated_there(backend):
     def outer(t, y, p):
         return nc.odeint(lambda s, z, p: -p * z, y, [0.0, 1.0], args=(p,), backend=backend, rtol=1e-9, atol=1e-11)[-1]
@@ -299,7 +300,7 @@ def test_odeint_may_be_called_within_func_and_differentiated_there(backend):
     assert y[-1, 0] == pytest.approx(np.exp(np.exp(-1.0)), rel=1e-7)
 
 
-@BACKENDS
+@CALLED
 def test_an_exception_of_func_comes_through_as_the_same_object_with_its_traceback(backend):
     error = LookupError("mine")
 
@@ -315,7 +316,7 @@ def test_an_exception_of_func_comes_through_as_the_same_object_with_its_tracebac
     assert traceback.extract_tb(caught.tb)[-1].name == "users_function"
 
 
-@BACKENDS
+@CALLED
 def test_ctrl_c_raised_within_func_ends_a_long_solve(backend):
     calls = []
 

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from ..program import Field
-from ..solvers import Control, SolverError, Tableau, integrate
+from ..solvers import Control, Failure, Run, SolverError, Tableau, adjoint_backward, integrate, solver_error
 from .discrete import dot
 
 __all__ = ["solve_backward"]
@@ -36,7 +36,7 @@ class Augmented:
         self.field = field
         self.n = field.size
         self.split = field.dtype.kind != "c"  # a complex parameter of a real state takes two places
-        self.p = sum(self._places(leaf) for leaf in field.parameters)
+        self.p = sum(self._places(leaf) for leaf in field.differentiated)
 
     def _places(self, leaf: Any) -> int:
         return math.prod(np.shape(leaf)) * (2 if self.split and np.iscomplexobj(leaf) else 1)
@@ -57,9 +57,9 @@ class Augmented:
         return ds
 
     def parameters(self, theta_bar: np.ndarray) -> list:
-        """theta_bar (p,) as one array for every floating leaf of args."""
+        """theta_bar (p,) as one array for every wanted parameter."""
         parts, start = [], 0
-        for leaf in self.field.parameters:
+        for leaf in self.field.differentiated:
             stop = start + self._places(leaf)
             part = theta_bar[start:stop]
             if self.split and np.iscomplexobj(leaf):
@@ -93,6 +93,7 @@ def _control(control: Control, n: int, p: int) -> Control:
 
 def solve_backward(
     field: Field,
+    run: Run | None,
     tableau: Tableau,
     control: Control,
     backend: str,
@@ -104,13 +105,17 @@ def solve_backward(
 ) -> tuple[np.ndarray, list, np.ndarray, int]:
     """From the cotangents g (m, n) of the outputs y (m, n) at t (m,) to those of what went in.
 
-    with_t: whether t's cotangent is wanted; it costs f at every output.
-    Returns ``(y0_bar (n,), [one for every floating leaf of args], t_bar (m,), evaluations)``. Memory does
+    run: the field's Program with its VJP: then all of this happens in C (csrc/nc_backsolve.inc), with the same
+    steps. with_t: whether t's cotangent is wanted; it costs f at every output.
+    Returns ``(y0_bar (n,), [one for every wanted parameter], t_bar (m,), evaluations)``. Memory does
     not depend on the number of steps.
     """
+    if run is not None:
+        return _solve_compiled(field, run, tableau, control, t, y, g, with_t)
     augmented = Augmented(field)
     n = augmented.n
     control = _control(control, n, augmented.p)
+    adaptive, carried = tableau.adaptive and control.step_size is None, False
     s = np.zeros(2 * n + augmented.p, y.dtype)
     t_bar = np.zeros(len(t))
     nfev = 0
@@ -122,15 +127,37 @@ def solve_backward(
         try:
             solution = integrate(augmented, s, t[[i, i - 1]], tableau, control, backend=backend)
         except SolverError as error:
-            message = f"in the adjoint's backward solve, whose state is y and then a: {error}"
-            raise SolverError(message, error.t, error.h, field.unravel(error.y[:n]), error.reason) from error
+            raise _explained(error, field) from error
         s = solution.y[-1]
         nfev += solution.stats.nfev
+        if (adaptive and control.first_step is None) or carried:
+            # the next interval goes on with this one's step; a careful first step would cost as much as it
+            control, carried = dataclasses.replace(control, first_step=solution.h_next), True
     a = s[n : 2 * n]
     if with_t:
         t_bar[0] = -dot(a, field(float(t[0]), _read_only(y[0])))
         nfev += len(t)
     return a + g[0], augmented.parameters(s[2 * n :]), t_bar, nfev
+
+
+def _solve_compiled(
+    field: Field, run: Run, tableau: Tableau, control: Control, t: np.ndarray, y: np.ndarray, g: Any, with_t: bool
+) -> tuple[np.ndarray, list, np.ndarray, int]:
+    adaptive = tableau.adaptive and control.step_size is None
+    kept = control.__dict__.setdefault("_augmented", {})  # a training asks for the same one at every step
+    if field.size not in kept:
+        kept[field.size] = _control(control, field.size, 0)
+    control = kept[field.size]
+    y0_bar, flat, t_bar, nfev, failure, last = adjoint_backward(run, y, t, tableau, control, adaptive, g, with_t)
+    if failure is not None:
+        raise _explained(solver_error(Failure(**failure), last), field)
+    return y0_bar, field.split(flat), t_bar, nfev
+
+
+def _explained(error: SolverError, field: Field) -> SolverError:
+    """The same failure, said to be the backward solve's, with y in the user's nesting."""
+    message = f"in the adjoint's backward solve, whose state is y and then a: {error}"
+    return SolverError(message, error.t, error.h, field.unravel(error.y[: field.size]), error.reason)
 
 
 def _read_only(y: np.ndarray) -> np.ndarray:

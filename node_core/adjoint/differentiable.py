@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from ..autodiff.node import Node, apply
+from ..autodiff.node import Node, apply, concrete
 from ..autodiff.primitive import NoForwardRuleError, Primitive, match
 from ..program import Field
-from ..solvers import Control, Stats, Tableau, integrate
+from ..solvers import Control, Stats, Tableau, discrete_backward, integrate
 from . import backsolve, discrete
 
 __all__ = ["GRADIENTS", "Solve"]
@@ -22,48 +22,66 @@ GRADIENTS = {"discrete": True, "adjoint": False}
 class Solve(Primitive):
     """``Solve(...)(y0, t, *parameters) -> ys (m, n)``: one call of odeint.
 
-    y0 (n,) and t (m,) are vectors, parameters the floating leaves of the field's args. The statistics of
+    y0 (n,) and t (m,) are vectors, parameters those of the field. The statistics of
     the solve, and of its backward solve, are left in `stats`.
     """
 
-    def __init__(self, field: Field, tableau: Tableau, control: Control, backend: str, gradient: str) -> None:
+    def __init__(
+        self, field: Field, tableau: Tableau, control: Control, backend: str, gradient: str, *, with_t: bool = False
+    ) -> None:
         super().__init__("odeint", self._evaluate, vjps=())
-        self.field, self.tableau, self.control = field, tableau, control
+        # without its traced values: the tape that holds this primitive would hold itself through them
+        self.field = field.with_args([concrete(p) for p in field.parameters])
+        self.tableau, self.control = tableau, control
         self.backend, self.gradient = backend, gradient
+        self.stepper = "python" if backend == "python" else "compiled"
+        self.with_t = with_t  # t is traced: its cotangent may be asked for
         self.stats = Stats()
 
     def _evaluate(self, y0: Any, t: Any, *parameters: Any) -> np.ndarray:
-        return self._integrate(y0, t, parameters, record=False)[1].y
+        return self._integrate(y0, t, parameters, gradient=False)[2].y
 
-    def _integrate(self, y0: Any, t: Any, parameters: Sequence, record: bool) -> tuple:
+    def _integrate(self, y0: Any, t: Any, parameters: Sequence, gradient: bool) -> tuple:
+        """(field, its Program's Run or None, the solution); recorded if the gradient wants it."""
         field = self.field.with_args(parameters)
         y0 = np.ascontiguousarray(y0)
-        solution = integrate(field, y0, t, self.tableau, self.control, backend=self.backend, record=record)
+        discrete = gradient and GRADIENTS[self.gradient]
+        run = None
+        if self.backend == "compiled":
+            run = field.compiled(float(t[0]), y0, gradient=gradient, with_t=discrete and self.with_t)
+        fun = field if run is None else run
+        solution = integrate(fun, y0, t, self.tableau, self.control, backend=self.stepper, record=discrete)
         self.stats.__dict__.update(solution.stats.__dict__)
-        return field, solution
+        return field, run, solution
 
     def forward(self, operands: Sequence, params: dict) -> tuple[Any, Any]:
         if any(type(x) is Node for x in operands):  # a derivative of a derivative
             return apply(self, tuple(operands), params), None
         y0, t, *parameters = operands
-        field, solution = self._integrate(y0, t, parameters, record=GRADIENTS[self.gradient])
-        return solution.y, (field, solution, t, operands)
+        field, run, solution = self._integrate(y0, t, parameters, gradient=True)
+        return solution.y, (field, run, solution, t, operands)
 
     def pullback(self, g: Any, saved: Any, wanted: Sequence[bool]) -> list:
         if saved is None or type(g) is Node:
             raise NotImplementedError("second derivatives through odeint do not exist yet")
-        field, solution, t, operands = saved
+        field, run, solution, t, operands = saved
+        with_t = wanted[1]
         if self.gradient == "discrete":
             grid_is_t = not self.tableau.adaptive and self.control.step_size is None
-            y0_bar, parameter_bars, t_bar, nfev = discrete.pull_back(
-                field, self.tableau, solution.record, t, g, grid_is_t=grid_is_t, with_t=wanted[1]
-            )
+            if run is not None:
+                y0_bar, flat, t_bar, nfev = discrete_backward(solution.record, g, grid_is_t, with_t)
+                parameter_bars = field.split(flat)
+            else:
+                y0_bar, parameter_bars, t_bar, nfev = discrete.pull_back(
+                    field, self.tableau, solution.record, t, g, grid_is_t=grid_is_t, with_t=with_t
+                )
         else:
             y0_bar, parameter_bars, t_bar, nfev = backsolve.solve_backward(
-                field, self.tableau, self.control, self.backend, t, solution.y, g, with_t=wanted[1]
+                field, run, self.tableau, self.control, self.stepper, t, solution.y, g, with_t=with_t
             )
         self.stats.nfev_backward += nfev
-        found = [y0_bar, t_bar, *parameter_bars]
+        bars = iter(parameter_bars)
+        found = [y0_bar, t_bar, *[next(bars) if want else None for want in field.wanted]]
         return [match(bar, x) if want else None for bar, x, want in zip(found, operands, wanted, strict=True)]
 
     def pushforward(self, tangents: Sequence, out: Any, operands: Sequence, params: dict) -> Any:

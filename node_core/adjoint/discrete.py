@@ -39,7 +39,7 @@ class _Pass:
         self.a, self.b, self.c = (x.astype(self.real) for x in (tableau.dense_a, tableau.dense_b, tableau.dense_c))
         self.tableau = tableau
         self.grid_bar = np.zeros(len(record.t) + 1)  # of the grid points t_0 ... t_N
-        self.parameter_bars = [np.zeros_like(p) for p in field.parameters]
+        self.parameter_bars = [np.zeros_like(p) for p in field.differentiated]
         self.nfev = 0
 
     def vjp(self, t: float, y: np.ndarray, k_bar: np.ndarray) -> tuple[np.ndarray, float]:
@@ -110,7 +110,7 @@ def pull_back(
 
     grid_is_t: every entry of t is a grid point (a fixed-step method without step_size).
     with_t:    whether t's cotangent is wanted; it costs df/dt at every stage.
-    Returns ``(y0_bar (n,), [one for every floating leaf of args], t_bar (m,), VJP evaluations)``.
+    Returns ``(y0_bar (n,), [one for every wanted parameter], t_bar (m,), VJP evaluations)``.
     """
     run = _Pass(field, tableau, record, with_t)
     steps, m = len(record.t), len(t)

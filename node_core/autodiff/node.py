@@ -84,7 +84,10 @@ def run(trace: Trace, fun: Callable, args: tuple) -> Any:
     an object array.
     """
     try:
-        return tree.map(lambda x: lift(x) if isinstance(x, np.ndarray) else x, fun(*args))
+        out = fun(*args)
+        if type(out) is Node:
+            return out
+        return tree.map(lambda x: lift(x) if isinstance(x, np.ndarray) else x, out)
     except ValueError as error:
         cause = error.__cause__
         if isinstance(cause, TypeError) and ("traced value" in str(cause) or "traced array" in str(cause)):
@@ -198,7 +201,8 @@ class Node:
 
     @property
     def shape(self) -> tuple:
-        return np.shape(concrete(self))
+        value = concrete(self)
+        return value.shape if type(value) is np.ndarray else np.shape(value)
 
     @property
     def ndim(self) -> int:
@@ -211,6 +215,8 @@ class Node:
     @property
     def dtype(self) -> np.dtype:
         value = concrete(self)
+        if type(value) is np.ndarray:
+            return value.dtype
         return value.dtype if isinstance(value, (np.ndarray, np.generic)) else np.asarray(value).dtype
 
     def __len__(self) -> int:
@@ -282,6 +288,8 @@ class Node:
 
     __hash__ = object.__hash__
 
+
+tree._SURE_LEAVES.add(Node)
 
 _REDUCTIONS = {
     ("reduce", "add"): "sum",

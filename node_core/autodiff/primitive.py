@@ -44,6 +44,7 @@ class Primitive:
         self.evaluate = evaluate
         self.vjps = vjps
         self.jvps = jvps
+        self.plain = type(self) is Primitive  # evaluates and differentiates by its rules, nothing else
 
     def __call__(self, *operands: Any, **params: Any) -> Any:
         return apply(self, operands, params)
@@ -63,14 +64,10 @@ class Primitive:
     def pullback(self, g: Any, saved: Any, wanted: Sequence[bool]) -> list:
         """The cotangent of every wanted operand, None for the others; g is that of the output."""
         out, operands, params = saved
-        found: list = [None] * len(wanted)
-        for i, want in enumerate(wanted):
-            if want:
-                if callable(self.vjps):
-                    found[i] = self.vjps(i, g, out, *operands, **params)
-                else:
-                    found[i] = self.vjps[i](g, out, *operands, **params)
-        return found
+        rules = self.vjps
+        if callable(rules):
+            return [rules(i, g, out, *operands, **params) if want else None for i, want in enumerate(wanted)]
+        return [rules[i](g, out, *operands, **params) if want else None for i, want in enumerate(wanted)]
 
     def pushforward(self, tangents: Sequence, out: Any, operands: Sequence, params: dict) -> Any:
         """The tangent of `out`: the sum over the operands that have one (the others hold None)."""
@@ -94,8 +91,8 @@ def match(g: Any, x: Any, spread: bool = False) -> Any:
     """
     if type(g) is np.ndarray and type(x) is np.ndarray and g.shape == x.shape and g.dtype == x.dtype:
         return g
-    shape = np.shape(x)
-    g_shape = np.shape(g)
+    shape = x.shape if hasattr(x, "shape") else np.shape(x)
+    g_shape = g.shape if hasattr(g, "shape") else np.shape(g)
     if g_shape != shape:
         if spread:
             g = np.broadcast_to(g, shape)
@@ -105,11 +102,13 @@ def match(g: Any, x: Any, spread: bool = False) -> Any:
                 i + extra for i, n in enumerate(shape) if n == 1 and g_shape[i + extra] != 1
             )
             g = np.reshape(np.sum(g, axis=axes), shape) if axes else np.broadcast_to(g, shape)
-    if np.iscomplexobj(g) and not np.iscomplexobj(x):
+    dtype = x.dtype if hasattr(x, "dtype") else np.asarray(x).dtype
+    if dtype.kind == "f" and getattr(g, "dtype", None) is dtype:
+        return g
+    if dtype.kind != "c" and np.iscomplexobj(g):
         g = np.real(g)
     if isinstance(x, (float, complex)) and not isinstance(x, np.generic):
         return g  # a Python scalar has no precision of its own
-    dtype = x.dtype if hasattr(x, "dtype") else np.asarray(x).dtype
     if dtype.kind in "fc" and (not hasattr(g, "dtype") or g.dtype != dtype):
         g = g.astype(dtype) if hasattr(g, "dtype") else dtype.type(g)
     return g
@@ -117,7 +116,12 @@ def match(g: Any, x: Any, spread: bool = False) -> Any:
 
 def conj(d: Any) -> Any:
     """The complex conjugate; of a real value the value itself, without a copy."""
+    if getattr(d, "dtype", _FLOAT64) is _FLOAT64 and type(d) is not complex:
+        return d  # a Python number or float64: no need to ask NumPy
     return np.conj(d) if np.iscomplexobj(d) else d
+
+
+_FLOAT64 = np.dtype(np.float64)
 
 
 ALL: dict[str, Primitive] = {}

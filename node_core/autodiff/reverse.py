@@ -13,15 +13,15 @@ import numpy as np
 
 from . import tree
 from .node import Node, Trace, apply, run
-from .primitive import is_traced, match
+from .primitive import match
 
 __all__ = ["ReverseTrace", "vjp"]
 
 
 class ReverseTrace(Trace):
-    """Records every differentiable operation as ``(primitive, saved, parents)``.
+    """Records every differentiable operation as ``(primitive, saved, parents, wanted)``.
 
-    parents[i] is the tape place of operand i, -1 where it is a constant. A leaf is None.
+    parents[i] is the tape place of operand i, -1 where it is a constant and not wanted. A leaf is None.
     """
 
     def __init__(self) -> None:
@@ -34,17 +34,21 @@ class ReverseTrace(Trace):
         return Node(value, self, len(self.tape) - 1)
 
     def process(self, primitive: Any, operands: tuple, params: dict) -> Any:
-        values = self.unwrap(operands)
-        if not primitive.differentiable:
+        values = [x.value if type(x) is Node and x.owner is self else x for x in operands]
+        if primitive.vjps is None:
             return apply(primitive, tuple(values), params)
-        out, saved = primitive.forward(tuple(values), params)
+        if primitive.plain and Node not in map(type, values):  # the innermost level of a primitive of the table
+            out = primitive.evaluate(*values, **params)
+            saved = (out, values, params)
+        else:
+            out, saved = primitive.forward(tuple(values), params)
         if type(out) is Node and out.owner is self:
             raise TypeError(
                 f"{primitive.name} closes over a traced value, whose gradient its own rule cannot give; pass the value "
                 "as an argument"
             )
         parents = [x.slot if type(x) is Node and x.owner is self else -1 for x in operands]
-        self.tape.append((primitive, saved, parents))
+        self.tape.append((primitive, saved, parents, [parent >= 0 for parent in parents]))
         return Node(out, self, len(self.tape) - 1)
 
     def pull(self, cotangents: dict[int, Any]) -> dict[int, Any]:
@@ -61,8 +65,8 @@ class ReverseTrace(Trace):
             if entry is None:
                 leaves[place] = g
                 continue
-            primitive, saved, parents = entry
-            found = primitive.pullback(g, saved, [parent >= 0 for parent in parents])
+            primitive, saved, parents, wanted = entry
+            found = primitive.pullback(g, saved, wanted)
             for parent, term in zip(parents, found, strict=True):
                 if parent >= 0 and term is not None:
                     before = pending[parent]
@@ -87,7 +91,7 @@ def vjp(fun: Callable, *primals: Any) -> tuple[Any, Callable]:
     leaves, treedef = tree.flatten(primals)
     boxed = [trace.leaf(leaf) if tree.is_floating(leaf) else leaf for leaf in leaves]
     out_leaves, out_def = tree.flatten(run(trace, fun, tree.unflatten(treedef, boxed)))
-    places = [x.slot if is_traced(x) and x.owner is trace else None for x in out_leaves]
+    places = [x.slot if type(x) is Node and x.owner is trace else None for x in out_leaves]
     values = [x.value if place is not None else x for x, place in zip(out_leaves, places, strict=True)]
 
     def pullback(cotangent: Any) -> tuple:
@@ -102,10 +106,11 @@ def vjp(fun: Callable, *primals: Any) -> tuple[Any, Callable]:
                 g = match(g, value)
                 seeds[place] = g if place not in seeds else seeds[place] + g
         found = trace.pull(seeds) if seeds else {}
-        grads = [found.get(box.slot, None) if is_traced(box) and box.owner is trace else None for box in boxed]
         grads = [
-            np.zeros_like(leaf)[()] if g is None and tree.is_floating(leaf) else g
-            for g, leaf in zip(grads, leaves, strict=True)
+            (found[box.slot] if box.slot in found else np.zeros_like(leaf)[()])
+            if type(box) is Node and box.owner is trace
+            else None
+            for box, leaf in zip(boxed, leaves, strict=True)
         ]
         return tree.unflatten(treedef, _own(grads, given))
 

@@ -23,14 +23,18 @@ Argnums = int | tuple[int, ...]
 def _selected(name: str, args: tuple, argnums: Argnums) -> tuple[int, ...]:
     """The positions to differentiate, checked against the arguments that came."""
     positions = argnums if isinstance(argnums, tuple) else (argnums,)
-    if not all(isinstance(i, (int, np.integer)) and not isinstance(i, bool) for i in positions):
+    if type(argnums) is not int and not all(
+        isinstance(i, (int, np.integer)) and not isinstance(i, bool) for i in positions
+    ):
         hint = f"; write argnums={tuple(argnums)}" if isinstance(argnums, list) else ""
         raise TypeError(f"{name}: argnums must be an int or a tuple of ints, got {argnums!r}{hint}")
     for i in positions:
         if not -len(args) <= i < len(args):
             raise ValueError(f"{name}: argnums={argnums} but the function was called with {len(args)} arguments")
+        if tree.is_floating(args[i]):
+            continue
         leaves = tree.flatten(args[i])[0]
-        if not any(tree.is_floating(leaf) for leaf in leaves):
+        if not (leaves and tree.is_floating(leaves[0])) and not any(map(tree.is_floating, leaves)):
             kinds = sorted({type(leaf).__name__ for leaf in leaves}) or ["nothing"]
             raise TypeError(
                 f"{name}: argument {i} holds no floating number to differentiate by, only {', '.join(kinds)}; "
@@ -73,6 +77,10 @@ def value_and_grad(fun: Callable, argnums: Argnums = 0, has_aux: bool = False) -
             return out
 
         value, pullback = vjp(scalar, *(args[i] for i in positions))
+        if type(value) is np.float64 or type(value) is np.float32:  # the usual case
+            grads = pullback(type(value)(1.0))
+            gradient = grads if isinstance(argnums, tuple) else grads[0]
+            return ((value, tree.map(_of_this_call, aux)), gradient) if has_aux else (value, gradient)
         if isinstance(value, (dict, list, tuple)) or np.shape(value) != ():
             got = f"shape {np.shape(value)}" if hasattr(value, "shape") else type(value).__name__
             raise TypeError(f"grad: the function must return one number, got {got}; sum it, or use nc.jacobian")

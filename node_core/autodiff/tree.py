@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,11 +18,11 @@ __all__ = ["TreeDef", "flatten", "is_floating", "map", "paths", "ravel", "unflat
 LEAF = "leaf"
 
 
-@dataclasses.dataclass(frozen=True)
-class TreeDef:
+class TreeDef(NamedTuple):
     """The structure of a tree without its leaves; equal structures compare and hash equal.
 
-    kind is the container's class (or LEAF), keys the dict keys or field names, children one TreeDef each.
+    kind is the container's class (or LEAF), keys the dict keys or field names, children one TreeDef each. A
+    tuple, so that making, comparing and hashing one costs little: every call of `grad` does.
     """
 
     kind: Any = LEAF
@@ -44,17 +44,22 @@ class TreeDef:
 
 
 _LEAF = TreeDef()
+_SURE_LEAVES = {np.ndarray, float, int, bool, complex, str, type(None), np.float64, np.float32}  # and Node
 
 
-def _children(tree: Any) -> tuple[Any, tuple, list] | None:
+def _children(tree: Any) -> tuple[Any, tuple, Any] | None:
     """(kind, keys, children) of a container, or None for a leaf."""
     kind = type(tree)
+    if kind in _SURE_LEAVES:
+        return None
+    if kind is list or kind is tuple:
+        return kind, (), tree
+    if kind is dict:
+        return kind, tuple(tree), tree.values()
     if isinstance(tree, dict):  # a defaultdict and its like come back as plain dicts
         return (OrderedDict if kind is OrderedDict else dict), tuple(tree), list(tree.values())
     if isinstance(tree, tuple) and hasattr(tree, "_fields"):  # a namedtuple
         return kind, tree._fields, list(tree)
-    if kind is list or kind is tuple:
-        return kind, (), list(tree)
     if dataclasses.is_dataclass(tree) and not isinstance(tree, type):
         names = tuple(f.name for f in dataclasses.fields(tree) if f.init)
         return kind, names, [getattr(tree, name) for name in names]
@@ -68,12 +73,22 @@ def flatten(tree: Any) -> tuple[list, TreeDef]:
 
 
 def _flatten_into(tree: Any, leaves: list) -> TreeDef:
+    if type(tree) in _SURE_LEAVES:  # looked at here and below, so that a leaf costs no call
+        leaves.append(tree)
+        return _LEAF
     split = _children(tree)
     if split is None:
         leaves.append(tree)
         return _LEAF
     kind, keys, children = split
-    return TreeDef(kind, keys, tuple(_flatten_into(child, leaves) for child in children))
+    parts = []
+    for child in children:
+        if type(child) in _SURE_LEAVES:
+            leaves.append(child)
+            parts.append(_LEAF)
+        else:
+            parts.append(_flatten_into(child, leaves))
+    return TreeDef(kind, keys, tuple(parts))
 
 
 def unflatten(treedef: TreeDef, leaves: Any) -> Any:
@@ -82,16 +97,19 @@ def unflatten(treedef: TreeDef, leaves: Any) -> Any:
 
 
 def _unflatten_from(treedef: TreeDef, leaves: Any) -> Any:
-    if treedef.kind is LEAF:
+    kind, keys, parts = treedef
+    if kind is LEAF:
         return next(leaves)
-    children = [_unflatten_from(child, leaves) for child in treedef.children]
-    if treedef.kind is list or treedef.kind is tuple:
-        return treedef.kind(children)
-    if issubclass(treedef.kind, dict):
-        return treedef.kind(zip(treedef.keys, children, strict=True))
-    if issubclass(treedef.kind, tuple):
-        return treedef.kind(*children)
-    return treedef.kind(**dict(zip(treedef.keys, children, strict=True)))
+    children = [next(leaves) if part is _LEAF else _unflatten_from(part, leaves) for part in parts]
+    if kind is list:
+        return children
+    if kind is tuple:
+        return tuple(children)
+    if issubclass(kind, dict):
+        return kind(zip(keys, children, strict=True))
+    if issubclass(kind, tuple):
+        return kind(*children)
+    return kind(**dict(zip(keys, children, strict=True)))
 
 
 def map(fun: Callable, tree: Any, *rest: Any) -> Any:
@@ -117,6 +135,9 @@ def _leaves_like(treedef: TreeDef, tree: Any) -> list:
 
 
 def _collect_like(treedef: TreeDef, tree: Any, leaves: list) -> bool:
+    if treedef is _LEAF and type(tree) in _SURE_LEAVES:
+        leaves.append(tree)
+        return True
     split = _children(tree)
     if treedef.kind is LEAF:
         leaves.append(tree)

@@ -6,6 +6,8 @@ traced, and its VJP is then recorded anew at every evaluation.
 
 from __future__ import annotations
 
+import math
+import os
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,7 +16,11 @@ import numpy as np
 
 from ..autodiff import tree, vjp
 from ..autodiff.node import Node, concrete, lift
-from .trace import Graph, TraceError, is_users, trace
+from ..autodiff.primitive import is_traced
+from .compiled import Compiled, signature
+from .field_program import FieldProgram, close, field_program, refusal
+from .reachable import reachable_arrays
+from .trace import Graph, TraceError, line_of, trace
 
 __all__ = ["ClosedOverError", "Field", "closed_over_names"]
 
@@ -28,10 +34,13 @@ class Field:
 
     func:   ``func(t, y, *args)``, pure.
     y0:     an example of the state: any nesting of floating arrays of one dtype.
-    args:   the tuple of further arguments; their floating leaves can be differentiated by.
+    args:   the tuple of further arguments.
+    wanted: which floating leaves of args are differentiated by; by default those that are traced.
+
+    `parameters` are the floating arrays among the leaves of args and those wanted; the rest of args is constant.
     """
 
-    def __init__(self, func: Callable, y0: Any, args: tuple) -> None:
+    def __init__(self, func: Callable, y0: Any, args: tuple, wanted: Callable[[Any], bool] = is_traced) -> None:
         self.func = func
         leaves, self.y_def = tree.flatten(y0)
         self.single = self.y_def.kind is tree.LEAF
@@ -40,30 +49,64 @@ class Field:
         self.dtype = np.result_type(*leaves) if leaves else np.dtype(float)
         self.size = sum(int(np.prod(shape)) for shape in self.shapes)
         self.arg_leaves, self.arg_def = tree.flatten(args)
-        self.floating = [i for i, leaf in enumerate(self.arg_leaves) if tree.is_floating(leaf)]
-        self.args = args
+        self._choose(wanted)
         self._graphs: dict[bool, Graph | None] = {}
         self._checks: dict[bool, int] = {}
+        self._debugged: Graph | None = None  # with NODE_CORE_DEBUG=1
+        self._programs: dict[tuple, FieldProgram | None] = {}
+        self._warned: set[str] = set()
+        self._keeps = isinstance(func, Compiled)
+        if isinstance(func, Compiled):
+            key = (self.y_def, tuple(self.shapes), self.dtype, self.arg_def, tuple(map(signature, self.arg_leaves)))
+            self.func, self._programs = func.fun, func.fields(key)
+
+    def _choose(self, wanted: Callable[[Any], bool]) -> None:
+        leaves, self._rule = self.arg_leaves, wanted
+        self.floating = [
+            i for i, x in enumerate(leaves) if tree.is_floating(x) and (type(x) not in (float, complex) or wanted(x))
+        ]
+        self.wanted = [wanted(leaves[i]) for i in self.floating]
+
+    @property
+    def args(self) -> tuple:
+        """The further arguments of func."""
+        return tree.unflatten(self.arg_def, self.arg_leaves)
+
+    def called_with(self, arg_leaves: list) -> Field:
+        """The same field, Programs and all, with other leaves of args of the same signature."""
+        other = self.with_leaves(arg_leaves)
+        other.wanted = [self._rule(arg_leaves[i]) for i in self.floating]
+        return other
+
+    def with_leaves(self, arg_leaves: list) -> Field:
+        """The same field with these leaves of args; the Programs serve other values as well."""
+        other = object.__new__(Field)
+        other.__dict__.update(self.__dict__)
+        other.arg_leaves, other._graphs, other._checks = arg_leaves, {}, {}
+        return other
 
     def with_args(self, floating_leaves: Sequence) -> Field:
-        """The same field with other values at the floating leaves of args."""
+        """The same field with other values of its parameters."""
         leaves = list(self.arg_leaves)
         for i, leaf in zip(self.floating, floating_leaves, strict=True):
             leaves[i] = leaf
-        other = object.__new__(Field)
-        other.__dict__.update(self.__dict__)
-        other.arg_leaves, other.args = leaves, tree.unflatten(self.arg_def, leaves)
-        other._graphs, other._checks = {}, {}
-        return other
+        return self.with_leaves(leaves)
 
     @property
     def parameters(self) -> list:
-        """The floating leaves of args."""
+        """The floating arrays of args, and its traced numbers."""
         return [self.arg_leaves[i] for i in self.floating]
+
+    @property
+    def differentiated(self) -> list:
+        """Those parameters whose cotangents are wanted."""
+        return [p for p, want in zip(self.parameters, self.wanted, strict=True) if want]
 
     # --- evaluation ---
 
     def __call__(self, t: float, y: np.ndarray) -> np.ndarray:
+        if self._debugged is not None:
+            self._debugged.run_checked([t, y, *self.parameters])
         dy = self.func(t, self.unravel(y), *self.args)
         if type(dy) is np.ndarray and self.single and dy.dtype == self.dtype and dy.shape == self.shapes[0]:
             return dy.ravel()  # the usual case: nothing to convert, a copy only if not contiguous
@@ -79,6 +122,16 @@ class Field:
             parts.append(np.reshape(y[start : start + size], shape))
             start += size
         return tree.unflatten(self.y_def, parts)
+
+    def split(self, flat: np.ndarray) -> list:
+        """A vector (p,) as one array for every parameter that is differentiated by."""
+        parts, start = [], 0
+        for leaf in self.differentiated:
+            shape = leaf.shape if hasattr(leaf, "shape") else ()
+            stop = start + math.prod(shape)
+            parts.append(flat[start:stop].reshape(shape))
+            start = stop
+        return parts
 
     def _converted(self, dy: Any, t: float) -> np.ndarray:
         """What func returned as a plain vector (n,) of the state's dtype."""
@@ -123,29 +176,75 @@ class Field:
         state is the flat vector, its floating leaves those of this field and then the closed-over ones.
         Raises ClosedOverError, naming the values, where func cannot be traced.
         """
-
-        def flat(t: Any, y: Any, parameters: list) -> Any:
-            return self.ravel(self.func(t, self.unravel(y), *self.with_args(parameters).args), t)
-
         try:
-            graph = trace(flat, t, y, [concrete(p) for p in self.parameters])
-        except TraceError as error:
+            graph = trace(self.flat, t, y, [concrete(p) for p in self.parameters])
+        except TypeError as error:  # a TraceError, or a conversion such as math.sin(t) of what is traced here
             names = closed_over_names(self.func)
             raise ClosedOverError(f"{names} (func cannot be traced: {error})") from error
         captured = list(graph.captured.values())
         own = concrete(self.ravel(self.func(t, self.unravel(y), *self.args), t))
-        if not _close(graph.run([t, y, *self.parameters], [concrete(x) for x in captured])[0], own):
+        if not close(graph.run([t, y, *self.parameters], [concrete(x) for x in captured])[0], own):
             raise ClosedOverError(f"{closed_over_names(self.func)} (traced, func computes something else: is it pure?)")
 
         def func(t: Any, y: Any, parameters: list, values: list) -> Any:
             return graph.run([t, y, *parameters], values)[0]
 
-        return Field(func, y, (self.parameters, captured)), captured
+        return Field(func, y, (self.parameters, captured), self._rule), captured
+
+    def flat(self, t: Any, y: Any, parameters: Sequence) -> Any:
+        """func as a function of vectors and of the floating leaves of args, plain or traced."""
+        return self.ravel(self.func(t, self.unravel(y), *self.with_args(parameters).args), t)
+
+    def closed_over(self) -> None:
+        """Raise the ClosedOverError that names what func reads from outside."""
+        raise ClosedOverError(closed_over_names(self.func))
+
+    # --- Programs ---
+
+    def compiled(self, t: float, y: np.ndarray, *, gradient: bool = False, with_t: bool = False) -> Any:
+        """A Run of this field's Program with its present arguments; None where there is none.
+
+        gradient: the Program has the VJP, too, with_t also by t. A func that cannot be traced or lowered has
+        no Program, and one warning says why; what fails without one, too, comes through unchanged. Complex
+        and empty states, and complex parameters, have none. Raises ClosedOverError as `__call__` does.
+
+        With NODE_CORE_DEBUG=1 there are no Programs: every result of the traced graph is looked at, and the first
+        that is not finite is named with the user's line (FloatingPointError).
+        """
+        if os.environ.get("NODE_CORE_DEBUG") == "1":
+            self._debugged = trace(self.flat, t, y, [concrete(p) for p in self.parameters])
+            return None
+        key = (gradient, with_t, *(self.wanted if gradient else ()))
+        found = self._programs.get(key)
+        if found is None and (self.dtype.kind != "f" or self.size == 0 or any(map(np.iscomplexobj, self.parameters))):
+            return None
+        if key not in self._programs or (found is not None and found.is_stale()):
+            found = self._programs[key] = self._lowered(t, y, gradient, with_t)
+        return None if found is None else found.run(self.parameters)
+
+    def _lowered(self, t: float, y: np.ndarray, gradient: bool, with_t: bool) -> FieldProgram | None:
+        try:
+            live = reachable_arrays(self.func) if self._keeps else None
+            return field_program(self, t, y, gradient=gradient, with_t=with_t, live=live)
+        except ClosedOverError:
+            raise
+        except Exception as error:
+            own = y.copy()
+            own.flags.writeable = False
+            self(t, own)  # what fails without a Program, too, is the user's to see
+            self._warn("trace", f"func is called back from Python at every stage: {refusal(error, line_of)}")
+            return None
+
+    def _warn(self, topic: str, message: str) -> None:
+        """Once for a field, however many reasons there are."""
+        if topic not in self._warned:
+            self._warned.add(topic)
+            _warn(message)
 
     # --- the vector-Jacobian product ---
 
     def vjp(self, t: float, y: np.ndarray, a: np.ndarray, with_t: bool = False) -> tuple:
-        """``(f, a.f_y, [a.f_p for every floating leaf p of args], a.f_t or None)`` at (t, y)."""
+        """``(f, a.f_y, [a.f_p for every parameter p that is wanted], a.f_t or None)`` at (t, y)."""
         graph = self._graph(t, y, with_t)
         if graph is None:
             found = self._pulled(t, y, self.parameters, a, with_t)
@@ -156,20 +255,21 @@ class Field:
         f, y_bar, *p_bars = found
         if type(f) is Node:
             raise ClosedOverError(closed_over_names(self.func))
-        return f, y_bar, p_bars[: len(self.floating)], p_bars[-1] if with_t else None
+        return f, y_bar, p_bars[: sum(self.wanted)], p_bars[-1] if with_t else None
 
     def _pulled(self, t: Any, y: Any, parameters: Sequence, a: Any, with_t: bool) -> list:
-        """f and its VJP by recording func, as a flat list: f, y's, the parameters', t's (if asked)."""
+        """f and its VJP by recording func, as a flat list: f, y's, the wanted parameters', t's (if asked)."""
+        moving = [p for p, want in zip(parameters, self.wanted, strict=True) if want]
 
-        def flat(t: Any, y: Any, *parameters: Any) -> Any:
-            args = self.with_args(parameters).args
-            return self.ravel(self.func(t, self.unravel(y), *args), t)
+        def flat(t: Any, y: Any, *moved: Any) -> Any:
+            values = iter(moved)
+            return self.flat(t, y, [next(values) if w else p for p, w in zip(parameters, self.wanted, strict=True)])
 
         if with_t:
-            out, pullback = vjp(flat, t, y, *parameters)
+            out, pullback = vjp(flat, t, y, *moving)
             t_bar, *bars = pullback(a)
             return [out, *bars, t_bar]
-        out, pullback = vjp(lambda y, *p: flat(t, y, *p), y, *parameters)
+        out, pullback = vjp(lambda y, *p: flat(t, y, *p), y, *moving)
         return [out, *pullback(a)]
 
     def _graph(self, t: float, y: np.ndarray, with_t: bool) -> Graph | None:
@@ -186,8 +286,8 @@ class Field:
                 self._graphs[with_t] = None
                 if not isinstance(error, TraceError):
                     self._pulled(t, y, self.parameters, np.ones_like(y), with_t)
-                reason = str(error) if isinstance(error, TraceError) else f"{_line_of(error)}: {error}"
-                _warn(f"func is not traced ({reason}); its VJP is recorded anew at every step, which is slower")
+                reason = str(error) if isinstance(error, TraceError) else f"{line_of(error)}: {error}"
+                self._warn("trace", f"func is not traced ({reason}); its VJP is recorded anew at every step")
         return self._graphs[with_t]
 
     def _traced(self, t: float, y: np.ndarray, with_t: bool) -> Graph | None:
@@ -208,29 +308,21 @@ class Field:
         if self._checks.get(with_t, 0) >= 2:
             return True
         self._checks[with_t] = self._checks.get(with_t, 0) + 1
-        if _close(f, self(t, y)):
+        own = self(t, y)
+        if close(f, own):
             return True
-        _warn("func gave two answers for one (t, y): it is not pure, and is recorded at every step")
+        if close(own, self(t, y)):  # pure, then: the gradient would be another function's
+            raise TypeError(
+                "func computes something else on a traced y than on a plain array; it must not depend on the type of "
+                "its arguments (isinstance, or a try around float(y))"
+            )
+        self._warn("trace", "func gave two answers for one (t, y): it is not pure, and is recorded at every step")
         self._graphs[with_t] = None
         return False
 
 
-def _close(got: np.ndarray, wanted: np.ndarray) -> bool:
-    """Equal to rounding of the state's precision, with room for another order of summation."""
-    scale = np.max(np.abs(wanted), initial=0.0, where=np.isfinite(wanted))
-    return np.allclose(got, wanted, rtol=1e-4, atol=1e-4 * scale, equal_nan=True)
-
-
 def _cast(x: Any, dtype: np.dtype) -> Any:
     return x.astype(dtype) if hasattr(x, "astype") else np.asarray(x, dtype)
-
-
-def _line_of(error: Exception) -> str:
-    """``file:line`` of the user's code in which an error arose."""
-    import traceback  # for this message only
-
-    frames = traceback.extract_tb(error.__traceback__)
-    return next((f"{f.filename}:{f.lineno}" for f in reversed(frames) if is_users(f.filename)), "func")
 
 
 def _warn(message: str) -> None:

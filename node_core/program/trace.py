@@ -17,7 +17,7 @@ from ..autodiff.node import Node, Trace, apply, concrete, run
 from ..autodiff.primitive import Primitive
 from .draw import listing, to_dot, to_svg
 
-__all__ = ["Graph", "Instruction", "TraceError", "Value", "trace"]
+__all__ = ["Graph", "Instruction", "TraceError", "Value", "line_of", "trace", "without_dead_code"]
 
 _OURS = str(Path(__file__).parents[1]) + os.sep
 _NUMPY = str(Path(np.__file__).parent) + os.sep
@@ -35,6 +35,14 @@ class Value:
     kind: str  # "input", "captured", "constant" or "result"
     shape: tuple[int, ...]
     dtype: np.dtype
+    weak: bool = False  # a Python number, which takes the precision of what it meets
+
+    @classmethod
+    def of(cls, x: Any, kind: str, name: str) -> Value:
+        """What is known of x, a plain value or a Node."""
+        x = concrete(x)
+        plain = not hasattr(x, "dtype")
+        return cls(name, kind, np.shape(x), np.asarray(x).dtype if plain else x.dtype, plain)
 
 
 @dataclass(frozen=True)
@@ -55,7 +63,8 @@ class Graph:
     values:       every value of the function, by number.
     inputs:       the numbers of the arguments' leaves; `in_def` their nesting.
     constants:    number -> array or scalar, fixed at tracing.
-    captured:     number -> value of another trace that the function closed over, read at tracing.
+    captured:     number -> value of another trace that the function closed over, read at tracing; or an array
+                  that may change between runs (see `trace`).
     instructions: in order of execution; none without an effect on the outputs.
     outputs:      the numbers of the result's leaves; `out_def` their nesting.
     """
@@ -65,7 +74,7 @@ class Graph:
     inputs: list[int]
     in_def: tree.TreeDef
     constants: dict[int, Any]
-    captured: dict[int, Node]
+    captured: dict[int, Any]
     instructions: list[Instruction]
     outputs: list[int]
     out_def: tree.TreeDef
@@ -89,6 +98,25 @@ class Graph:
             for step in self.instructions:
                 env[step.out] = step.primitive.evaluate(*[env[i] for i in step.operands], **step.params)
         return [env[number] for number in self.outputs]
+
+    def run_checked(self, leaves: Sequence) -> None:
+        """Run it instruction by instruction; FloatingPointError names the first whose result is not finite."""
+        env = self._start()
+        for number, leaf in zip(self.inputs, leaves, strict=True):
+            env[number] = leaf
+        for number, x in self.captured.items():
+            env[number] = concrete(x)
+        for step in self.instructions:
+            with np.errstate(all="ignore"):
+                out = step.primitive.evaluate(*[env[i] for i in step.operands], **step.params)
+            env[step.out] = out
+            if not np.all(np.isfinite(out)):
+                where = tuple(int(i) for i in np.argwhere(~np.isfinite(out))[0])
+                value = self.values[step.out]
+                raise FloatingPointError(
+                    f"{step.line}: {value.name} = {step.primitive.name}(...) of shape {value.shape} is "
+                    f"{np.asarray(out)[where]} at {list(where)}, t = {leaves[0]}"
+                )
 
     def _start(self) -> list:
         """The values before the first instruction: the constants in their places."""
@@ -117,25 +145,24 @@ class GraphTrace(Trace):
 
     values: list[Value] = field(default_factory=list)
     constants: dict[int, Any] = field(default_factory=dict)
-    captured: dict[int, Node] = field(default_factory=dict)
+    captured: dict[int, Any] = field(default_factory=dict)
     instructions: list[Instruction] = field(default_factory=list)
+    live: Callable[[np.ndarray], Any] | None = None
 
     def __post_init__(self) -> None:
         super().__init__()
 
     def add(self, x: Any, kind: str, name: str) -> int:
-        value = concrete(x)
-        dtype = value.dtype if hasattr(value, "dtype") else np.asarray(value).dtype
-        self.values.append(Value(name, kind, np.shape(value), dtype))
+        self.values.append(Value.of(x, kind, name))
         return len(self.values) - 1
 
     def number(self, x: Any) -> int:
         """The number of an operand: ours, closed over from another trace, or a constant."""
         if type(x) is Node and x.owner is self:
             return x.slot
-        if type(x) is Node:
-            for number, node in self.captured.items():
-                if node is x:
+        if type(x) is Node or self._is_live(x):
+            for number, known in self.captured.items():
+                if known is x:
                     return number
             number = self.add(x, "captured", f"captured{len(self.captured)}")
             self.captured[number] = x
@@ -143,6 +170,10 @@ class GraphTrace(Trace):
         number = self.add(x, "constant", "")
         self.constants[number] = x.copy() if isinstance(x, np.ndarray) and x.flags.writeable else x
         return number
+
+    def _is_live(self, x: Any) -> bool:
+        """Whether x is an array of the caller's that may hold other numbers at the next run."""
+        return self.live is not None and type(x) is np.ndarray and x.dtype.kind == "f" and self.live(x) is not None
 
     def process(self, primitive: Any, operands: tuple, params: dict) -> Any:
         if primitive.name == "nonzero":
@@ -171,6 +202,14 @@ def is_users(filename: str) -> bool:
     return not filename.startswith((_OURS, _NUMPY))
 
 
+def line_of(error: Exception) -> str:
+    """``file:line`` of the user's code in which an error arose."""
+    import traceback  # for this message only
+
+    frames = traceback.extract_tb(error.__traceback__)
+    return next((f"{f.filename}:{f.lineno}" for f in reversed(frames) if is_users(f.filename)), "func")
+
+
 def user_line() -> str:
     """``file:line`` of the innermost frame outside this package and NumPy."""
     frame = sys._getframe(1)
@@ -179,12 +218,13 @@ def user_line() -> str:
     return f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
 
-def trace(fun: Callable, *args: Any) -> Graph:
+def trace(fun: Callable, *args: Any, live: Callable[[np.ndarray], Any] | None = None) -> Graph:
     """The graph of ``fun(*args)``: what it computes for arguments of these shapes and dtypes.
 
     Every numeric leaf of args becomes an input; other leaves (strings, None) are kept as they are. The
     function runs once, on the arguments given. Raises TraceError, with the line of the user's code, if its
-    course depends on their values.
+    course depends on their values. Other arrays are constants, unless live(array) is not None: these are
+    `captured`.
 
     >>> import numpy as np
     >>> import node_core as nc
@@ -193,7 +233,7 @@ def trace(fun: Callable, *args: Any) -> Graph:
       %0 = negative(y)    float64[2]
       return %0
     """
-    recorder = GraphTrace()
+    recorder = GraphTrace(live=live)
     leaves, in_def = tree.flatten(args)
     names = _argument_names(fun, args)
     boxed, inputs = [], []
@@ -211,13 +251,14 @@ def trace(fun: Callable, *args: Any) -> Graph:
         in_def=in_def,
         constants=recorder.constants,
         captured=recorder.captured,
-        instructions=_without_dead_code(recorder.instructions, outputs),
+        instructions=without_dead_code(recorder.instructions, outputs),
         outputs=outputs,
         out_def=out_def,
     )
 
 
-def _without_dead_code(instructions: list[Instruction], outputs: list[int]) -> list[Instruction]:
+def without_dead_code(instructions: list[Instruction], outputs: list[int]) -> list[Instruction]:
+    """The instructions that some output needs, in order."""
     needed = set(outputs)
     kept = []
     for step in reversed(instructions):

@@ -1,0 +1,108 @@
+"""A Field as a Program: f alone, or f with its vector-Jacobian product, and the values it is run with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .._kernels import rk
+from ..autodiff.node import Node, concrete
+from .lower import NotLowered, Roles
+from .program import Program, build
+from .trace import TraceError, trace
+
+if TYPE_CHECKING:
+    from .field import Field
+
+__all__ = ["FieldProgram", "ImpureError", "field_program"]
+
+
+class ImpureError(Exception):
+    """The Program and func differ: func is not pure."""
+
+
+class FieldProgram:
+    """The Program, and what beside the field's parameters it reads: arrays that func closes over.
+
+    captured: one ``() -> array`` each, read at every solve.
+    """
+
+    def __init__(self, program: Program, captured: Sequence[Callable[[], Any]]) -> None:
+        self.program, self.captured = program, captured
+        self.shapes = [np.shape(read()) for read in captured]
+
+    def is_stale(self) -> bool:
+        """Whether an array that func closes over has been replaced by one of another shape."""
+        return any(np.shape(read()) != shape for read, shape in zip(self.captured, self.shapes, strict=True))
+
+    def run(self, parameters: Sequence) -> rk.Run:
+        """An execution with these parameters, and the captured arrays as they are now."""
+        return self.program.run([*map(concrete, parameters), *[read() for read in self.captured]])
+
+
+def field_program(
+    field: Field, t: float, y: np.ndarray, *, gradient: bool, with_t: bool, live: Callable | None = None
+) -> FieldProgram:
+    """Trace and lower a field at (t, y); see `Field.compiled` for what is raised.
+
+    gradient: with the VJP; with_t: that of t, too. live(array) gives the reader of an array that func closes
+    over and that may change between solves, or None.
+    """
+    parameters = [concrete(p) for p in field.parameters]
+
+    def forward(t: Any, y: Any, parameters: list) -> Any:
+        return field.flat(t, y, parameters)
+
+    def pulled(t: Any, y: Any, parameters: list, a: Any) -> list:
+        return field._pulled(t, y, parameters, a, with_t)
+
+    if gradient:
+        graph = trace(pulled, t, y, parameters, np.ones_like(y), live=live)
+    else:
+        graph = trace(forward, t, y, parameters, live=live)
+    if any(type(x) is Node for x in graph.captured.values()):
+        field.closed_over()
+    count = len(parameters)
+    inputs: dict[int, Any] = {graph.inputs[0]: "t", graph.inputs[1]: "y"}
+    inputs.update({number: k for k, number in enumerate(graph.inputs[2 : 2 + count])})
+    outputs: list = ["dy"]
+    if gradient:
+        inputs[graph.inputs[2 + count]] = "cotangent"
+        outputs = ["dy", "y_bar", *range(sum(field.wanted)), *(["t_bar"] if with_t else [])]
+    inputs.update({number: count + k for k, number in enumerate(graph.captured)})
+    readers = [live(x) for x in graph.captured.values()] if live is not None else []
+    program = build(graph, Roles(inputs, outputs), field.dtype, count + len(readers))
+    found = FieldProgram(program, readers)
+    _check(found, field, parameters, t, y)
+    return found
+
+
+def _check(found: FieldProgram, field: Field, parameters: list, t: float, y: np.ndarray) -> None:
+    """Compare with func at two points. The second is made up: if func refuses it, it proves nothing."""
+    run = found.run(parameters)
+    for k, point in enumerate((y, y + 1e-3 * (1 + np.abs(y)))):
+        point = np.ascontiguousarray(point, y.dtype)
+        point.flags.writeable = False
+        with np.errstate(all="ignore"):
+            try:
+                wanted = field(t, point)
+            except Exception:
+                if k == 0:
+                    raise
+                return
+        if not close(run.evaluate(t, point), wanted):
+            raise ImpureError("func gave two answers for one (t, y): it is not pure")
+
+
+def close(got: np.ndarray, wanted: np.ndarray) -> bool:
+    """Equal to half the digits of the state's precision: room for another order of summation."""
+    tolerance = np.sqrt(np.finfo(wanted.dtype).eps)
+    scale = np.max(np.abs(wanted), initial=0.0, where=np.isfinite(wanted))
+    return np.allclose(got, wanted, rtol=tolerance, atol=tolerance * scale, equal_nan=True)
+
+
+def refusal(error: Exception, line_of: Callable[[Exception], str]) -> str:
+    """Why there is no Program, with the user's line."""
+    return str(error) if isinstance(error, (TraceError, NotLowered, ImpureError)) else f"{line_of(error)}: {error}"
