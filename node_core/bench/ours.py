@@ -1,0 +1,88 @@
+"""This package in the comparison: what a user writes, with `NeuralODE` or `nc.compile`, Programs kept."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import optim
+from ..autodiff import tree, value_and_grad
+from ..nn import NeuralODE
+from ..program import compile
+from ..solve import odeint
+from .contest import Contestant
+from .workloads import Gemm, Lorenz, Spiral
+
+__all__ = ["gemm", "lorenz", "reference", "spiral"]
+
+NAME = "node_core"
+
+
+def spiral(w: Spiral, gradient: str) -> Contestant:
+    """value_and_grad of a NeuralODE, then RMSprop."""
+    ode = NeuralODE(_spiral_field, gradient=gradient, rtol=w.rtol, atol=w.atol)
+
+    def loss(params: Any) -> Any:
+        return np.mean(np.abs(ode(params, w.y0, w.t) - w.target))
+
+    step = value_and_grad(loss)
+    opt = optim.RMSprop(w.rate)
+    params, state = w.weights, opt.init(w.weights)
+
+    def run() -> None:
+        nonlocal params, state
+        _, grads = step(params)
+        params, state = opt.update(params, grads, state)
+
+    return Contestant(NAME, run, lambda: tree.ravel(step(w.weights)[1])[0])
+
+
+def _spiral_field(params: Any, t: Any, y: Any) -> Any:
+    W1, b1, W2, b2 = params
+    return np.tanh(y**3 @ W1 + b1) @ W2 + b2
+
+
+def _net(params: Any, t: Any, y: Any) -> Any:
+    W1, b1, W2, b2, W3, b3 = params
+    return np.tanh(np.tanh(y @ W1 + b1) @ W2 + b2) @ W3 + b3
+
+
+def gemm(w: Gemm) -> Contestant:
+    """value_and_grad of a NeuralODE with fixed steps, discrete."""
+    ode = NeuralODE(_net, gradient="discrete", method="rk4", step_size=1.0 / w.steps)
+
+    def loss(params: Any) -> Any:
+        return np.sum(ode(params, w.y0, np.array([0.0, 1.0]))[-1] ** 2)
+
+    step = value_and_grad(loss)
+    return Contestant(NAME, lambda: step(w.weights), lambda: tree.ravel(step(w.weights)[1])[0])
+
+
+def _lorenz(t: Any, y: Any, s: Any, r: Any, b: Any) -> Any:
+    return [s * (y[1] - y[0]), y[0] * (r - y[2]) - y[1], y[0] * y[1] - b * y[2]]
+
+
+def lorenz(w: Lorenz) -> Contestant:
+    """odeint of a compiled function."""
+    func = compile(_lorenz)
+
+    def run() -> np.ndarray:
+        return odeint(func, w.y0, w.t, args=w.constants, rtol=w.rtol, atol=w.atol)
+
+    return Contestant(NAME, run, lambda: run()[:60])
+
+
+def reference(w: Any) -> np.ndarray:
+    """The same answers from the Python steppers at the tightest tolerances, in float64."""
+    if isinstance(w, Lorenz):
+        func = compile(_lorenz)
+        return odeint(func, w.y0, w.t, args=w.constants, rtol=1e-13, atol=1e-13)[:60]
+    if isinstance(w, Spiral):
+        ode = NeuralODE(_spiral_field, gradient="discrete", backend="python", rtol=1e-12, atol=1e-13)
+        loss = value_and_grad(lambda p: np.mean(np.abs(ode(p, w.y0, w.t) - w.target)))
+        return tree.ravel(loss(w.weights)[1])[0]
+    ode = NeuralODE(_net, gradient="discrete", method="rk4", step_size=1.0 / w.steps, backend="python")
+    weights, y0 = [x.astype(np.float64) for x in w.weights], w.y0.astype(np.float64)
+    loss = value_and_grad(lambda p: np.sum(ode(p, y0, np.array([0.0, 1.0]))[-1] ** 2))
+    return tree.ravel(loss(weights)[1])[0]
