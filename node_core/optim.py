@@ -104,17 +104,7 @@ def _are_alike(leaves: list, gradients: list) -> bool:
 
 
 def _joined(leaves: list) -> np.ndarray:
-    """The leaves as one vector; without a copy if they are the parts of one, as `_split` leaves them."""
-    base = leaves[0].base
-    if type(base) is np.ndarray and base.ndim == 1 and base.flags.c_contiguous:
-        start = place = base.__array_interface__["data"][0]
-        for leaf in leaves:
-            if leaf.base is not base or not leaf.flags.c_contiguous or leaf.__array_interface__["data"][0] != place:
-                break
-            place += leaf.nbytes
-        else:
-            if place - start == base.nbytes:
-                return base
+    """The leaves as one vector."""
     return np.concatenate([leaf.ravel() for leaf in leaves])
 
 
@@ -133,7 +123,7 @@ def _zeros(leaf: Any) -> Any:
 
 
 def _squared(g: Any) -> Any:
-    return np.real(np.conj(g) * g)
+    return np.real(np.conj(g) * g) if np.iscomplexobj(g) else g * g
 
 
 class SGD(_Optimizer):

@@ -178,10 +178,10 @@ def _closing_over(solve: Solve, field: Field, flat: Any, t: Any) -> tuple[Solve,
 
 
 def _outputs(field: Field, ys: Any) -> Any:
-    """ys (m, n) in the nesting of y0, every leaf (m, *shape)."""
-    m = ys.shape[0]
+    """ys (m, n) of a nested y0 in its nesting, every leaf (m, *shape)."""
     if field.single:
-        return ys if len(field.shapes[0]) == 1 else ys.reshape(m, *field.shapes[0])
+        return ys
+    m = ys.shape[0]
     parts, start = [], 0
     for shape in field.shapes:
         size = int(np.prod(shape))

@@ -20,10 +20,10 @@ GRADIENTS = {"discrete": True, "adjoint": False}
 
 
 class Solve(Primitive):
-    """``Solve(...)(y0, t, *parameters) -> ys (m, n)``: one call of odeint.
+    """``Solve(...)(y0, t, *parameters) -> ys (m, *shape)``: one call of odeint.
 
-    y0 (n,) and t (m,) are vectors, parameters those of the field. The statistics of
-    the solve, and of its backward solve, are left in `stats`.
+    y0 (n,) and t (m,) are vectors, parameters those of the field; shape is the state's, or (n,) of a nested one.
+    The statistics of the solve, and of its backward solve, are left in `stats`.
     """
 
     def __init__(
@@ -39,7 +39,10 @@ class Solve(Primitive):
         self.stats = Stats()
 
     def _evaluate(self, y0: Any, t: Any, *parameters: Any) -> np.ndarray:
-        return self._integrate(y0, t, parameters, gradient=False)[2].y
+        return self._shaped(self._integrate(y0, t, parameters, gradient=False)[2].y)
+
+    def _shaped(self, ys: np.ndarray) -> np.ndarray:
+        return ys.reshape(len(ys), *self.field.shapes[0]) if self.field.single else ys
 
     def _integrate(self, y0: Any, t: Any, parameters: Sequence, gradient: bool) -> tuple:
         """(field, its Program's Run or None, the solution); recorded if the gradient wants it."""
@@ -59,13 +62,13 @@ class Solve(Primitive):
             return apply(self, tuple(operands), params), None
         y0, t, *parameters = operands
         field, run, solution = self._integrate(y0, t, parameters, gradient=True)
-        return solution.y, (field, run, solution, t, operands)
+        return self._shaped(solution.y), (field, run, solution, t, operands)
 
     def pullback(self, g: Any, saved: Any, wanted: Sequence[bool]) -> list:
         if saved is None or type(g) is Node:
             raise NotImplementedError("second derivatives through odeint do not exist yet")
         field, run, solution, t, operands = saved
-        with_t = wanted[1]
+        g, with_t = np.reshape(g, solution.y.shape), wanted[1]
         if self.gradient == "discrete":
             grid_is_t = not self.tableau.adaptive and self.control.step_size is None
             if run is not None:

@@ -56,6 +56,11 @@ def _direction(x: Any, r: Any) -> Any:
     return x / _where_zero(r, 1.0)
 
 
+def _phase(x: Any, r: Any) -> Any:
+    """The derivative of r = abs(x): its sign, or x / r of a complex x."""
+    return _direction(x, r) if np.iscomplexobj(x) else np.sign(x)
+
+
 def _keepdims(value: Any, x: Any, axis: tuple | None) -> Any:
     """A reduction's result with the reduced axes back, of length 1."""
     shape = np.shape(x)
@@ -158,8 +163,8 @@ WHERE = primitive(
 ABS = primitive(
     "absolute",
     np.absolute,
-    vjp=lambda g, out, x: match(g * _direction(x, out), x),
-    jvp=lambda t, out, x: np.real(t * conj(_direction(x, out))),
+    vjp=lambda g, out, x: match(g * _phase(x, out), x),
+    jvp=lambda t, out, x: np.real(t * conj(_phase(x, out))),
 )
 REAL = primitive("real", np.real, vjp=lambda g, out, x: match(g, x), jvp=lambda t, out, x: np.real(t))
 IMAG = primitive("imag", np.imag, vjp=lambda g, out, x: match(1j * g, x), jvp=lambda t, out, x: np.imag(t))
@@ -190,10 +195,16 @@ def _max_jvp(t: Any, out: Any, x: Any, axis: tuple | None) -> Any:
     return np.sum(t * _share_max(out, x, axis), axis=axis)
 
 
+def _sum_vjp(g: Any, out: Any, x: Any, axis: tuple | None) -> Any:
+    if axis is None and isinstance(g, np.floating) and type(x) is np.ndarray and x.dtype == g.dtype:
+        return np.full(x.shape, g)  # a loss's last sum, in one call
+    return match(_keepdims(g, x, axis), x, spread=True)
+
+
 SUM = primitive(
     "sum",
     np.sum,
-    vjp=lambda g, out, x, axis: match(_keepdims(g, x, axis), x, spread=True),
+    vjp=_sum_vjp,
     jvp=lambda t, out, x, axis: np.sum(t, axis=axis),
 )
 MAX = primitive("max", np.max, vjp=_max_vjp, jvp=_max_jvp)
