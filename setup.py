@@ -23,7 +23,7 @@ HAS_X86_ISAS = sys.platform != "win32" and platform.machine().lower() in ("x86_6
 
 
 def optimisation() -> list[str]:
-    return CHECK_FLAGS.split() if SANITIZE else ["-O3"]
+    return CHECK_FLAGS.split() if SANITIZE else ["-O3", "-g0"]  # Python asks for -g, which is half of the wheel
 
 
 def c_library(name: str, sources: list[str], flags: str = "", macros: tuple = ()) -> tuple[str, dict]:

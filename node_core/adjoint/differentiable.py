@@ -29,7 +29,8 @@ class Solve(Primitive):
     def __init__(
         self, field: Field, tableau: Tableau, control: Control, backend: str, gradient: str, *, with_t: bool = False
     ) -> None:
-        super().__init__("odeint", self._evaluate, vjps=())
+        super().__init__("odeint", type(self).evaluate, vjps=())
+        del self.evaluate  # the method below serves; a bound one kept here would be a cycle
         # without its traced values: the tape that holds this primitive would hold itself through them
         self.field = field.with_args([concrete(p) for p in field.parameters])
         self.tableau, self.control = tableau, control
@@ -38,7 +39,7 @@ class Solve(Primitive):
         self.with_t = with_t  # t is traced: its cotangent may be asked for
         self.stats = Stats()
 
-    def _evaluate(self, y0: Any, t: Any, *parameters: Any) -> np.ndarray:
+    def evaluate(self, y0: Any, t: Any, *parameters: Any) -> np.ndarray:
         return self._shaped(self._integrate(y0, t, parameters, gradient=False)[2].y)
 
     def _shaped(self, ys: np.ndarray) -> np.ndarray:

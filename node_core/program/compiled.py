@@ -5,17 +5,19 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..autodiff import tree
 from ..autodiff.node import Node
 from .field_program import refusal
-from .lower import NotLowered, Roles
-from .program import Program, build
 from .reachable import reachable_arrays
+from .roles import NotLowered, Roles
 from .trace import Graph, line_of, trace
+
+if TYPE_CHECKING:
+    from .program import Program
 
 __all__ = ["Compiled", "compile", "keep", "signature"]
 
@@ -110,6 +112,8 @@ class _Kept:
     """One Program of a plain function and how to call it."""
 
     def __init__(self, graph: Graph, live: Callable) -> None:
+        from .program import build  # see `field_program`
+
         inputs = [i for i in graph.inputs if graph.values[i].dtype.kind == "f"]
         self.positions = [k for k, i in enumerate(graph.inputs) if i in inputs]
         self.readers = [live(x) for x in graph.captured.values()]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,6 +80,8 @@ def _layers(graph: Graph) -> list[list[int]]:
 
 def to_svg(graph: Graph) -> str:
     """The graph as an SVG picture: a row for every depth, an arrow for every operand."""
+    from html import escape  # for pictures only
+
     width, height, gap = 150, 40, 34
     labels = {i: graph.values[i].name for i in [*graph.inputs, *graph.captured]}
     labels.update({step.out: step.primitive.name for step in graph.instructions})

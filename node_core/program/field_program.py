@@ -9,12 +9,12 @@ import numpy as np
 
 from .._kernels import rk
 from ..autodiff.node import Node, concrete
-from .lower import NotLowered, Roles
-from .program import Program, build
+from .roles import NotLowered, Roles
 from .trace import TraceError, trace
 
 if TYPE_CHECKING:
     from .field import Field
+    from .program import Program
 
 __all__ = ["FieldProgram", "ImpureError", "field_program"]
 
@@ -50,6 +50,8 @@ def field_program(
     gradient: with the VJP; with_t: that of t, too. live(array) gives the reader of an array that func closes
     over and that may change between solves, or None.
     """
+    from .program import build  # with the first Program: it would be a fifth of importing node_core
+
     parameters = [concrete(p) for p in field.parameters]
 
     def forward(t: Any, y: Any, parameters: list) -> Any:

@@ -34,9 +34,10 @@ from .operations import (
     collapsed,
     contiguous,
 )
+from .roles import NotLowered, Roles
 from .trace import Graph, Instruction
 
-__all__ = ["BACKWARD", "FORWARD", "ONCE", "PARAMETERS", "Lowering", "NotLowered", "Roles", "levels"]
+__all__ = ["BACKWARD", "FORWARD", "ONCE", "PARAMETERS", "Lowering", "levels"]
 
 ONCE, FORWARD, BACKWARD, PARAMETERS = range(4)
 
@@ -51,25 +52,6 @@ TRUTH = {
 VIEWS = ("reshape", "transpose", "broadcast_to", "real", "conjugate", "astype", "stop_gradient")
 WORTH_PACKING = 2048  # multiplications below which a matmul reads b in place
 MOST_MICROS = 24  # of one Loop
-
-
-class NotLowered(Exception):
-    """A graph holds something that Programs cannot do; the message names it and the user's line."""
-
-
-@dataclass
-class Roles:
-    """Which inputs and outputs of a graph play which part.
-
-    inputs:  number -> "t", "y", "cotangent", or the index of an argument.
-    outputs: for every output "dy", "y_bar", "t_bar", or its index among the parameters' cotangents (added up
-             in accumulators) or, for a plain function, among its results.
-    plain:   a plain function: arguments may change at every call, results are written and not added up.
-    """
-
-    inputs: dict[int, Any]
-    outputs: list[Any]
-    plain: bool = False
 
 
 def kernel_of(primitive_name: str) -> tuple[str, str] | None:

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from .._kernels import rk
-from .lower import Lowering, Roles
+from .lower import Lowering
 from .operations import describe
 from .passes import optimised
 from .plan import Plan, base_name, bases_of
+from .roles import Roles
 from .scalars import Scalars, TooLarge
 from .trace import Graph
 

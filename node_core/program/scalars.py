@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from .lower import BACKWARD, FORWARD, ONCE, PARAMETERS, NotLowered, Roles, check, kernel_of, true_doubles
+from .lower import BACKWARD, FORWARD, ONCE, PARAMETERS, check, kernel_of, true_doubles
 from .operations import BINARY, CODES, UNARY
 from .plan import BASES, FREE, PARAMETER_BASE
+from .roles import NotLowered, Roles
 from .trace import Graph, Instruction
 
 __all__ = ["Scalars"]
