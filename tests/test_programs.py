@@ -1,6 +1,7 @@
 """Programs: the passes, the lowering, and what csrc computes, against the Python path."""
 
 import gc
+import itertools
 import threading
 import warnings
 import weakref
@@ -480,3 +481,37 @@ def test_a_kept_program_keeps_no_trace_alive():
     nc.grad(loss)(parameters())
     gc.collect()
     assert seen[0]() is None
+
+
+def test_a_field_may_have_hundreds_of_parameters():
+    p = [np.full(1, 1e-3) for _ in range(600)]
+    y0 = np.ones(40)
+
+    def field(t, y, p):
+        for w in p:
+            y = y * (1 - w)
+        return -y
+
+    y = nc.odeint(field, y0, [0.0, 1.0], args=(p,))
+    rate = (1 - 1e-3) ** 600
+    np.testing.assert_allclose(y[-1], np.exp(-rate), rtol=1e-5)
+    found = nc.grad(lambda p: nc.odeint(field, y0, [0.0, 1.0], args=(p,))[-1, 0])(p)
+    np.testing.assert_allclose(found[599], np.exp(-rate) * rate / (1 - 1e-3), rtol=1e-4)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_memory_that_is_used_again_holds_no_other_value_at_the_time(seed):
+    """Nets of random widths, wide enough for products to run in blocks of rows with the chain behind them."""
+    rng = np.random.default_rng(seed)
+    widths = rng.choice([8, 16, 64, 160], 7)
+    W = [rng.standard_normal((n, m)) / np.sqrt(n) for n, m in itertools.pairwise(widths)]
+    x = rng.standard_normal((300, widths[0]))
+
+    def function(x, W):
+        kept = x
+        for k, w in enumerate(W):
+            x = np.tanh(x @ w) * 1.5
+            kept = x if k == 2 else kept
+        return x, np.sum(kept, axis=0)
+
+    assert_close(nc.compile(function)(x, W), function(x, W), 1e-12)

@@ -76,21 +76,22 @@ cdef class Run:
     cdef bint busy
 
     def __cinit__(self, Program program, list arguments, list results=None):
-        cdef cnp.ndarray array
-        cdef void *pointers[256]
+        cdef cnp.ndarray array = program.constants
         cdef int i, count
         self.program = program
         self.kernels = _kernels(program.constants)
         self.arrays = [program.constants, *arguments, *(results or [])]
         count = len(self.arrays)
-        if count > 256 or count != program.c.bases - nc.NC_BASE_FREE:
-            raise ValueError(f"a run takes {program.c.bases - nc.NC_BASE_FREE} arrays, at most 256, got {count}")
+        if count != program.c.bases - nc.NC_BASE_FREE:
+            raise ValueError(f"a run takes {program.c.bases - nc.NC_BASE_FREE} arrays, got {count}")
+        cdef cnp.ndarray pointers = np.empty(count, np.uintp)
+        cdef void **places = <void **>cnp.PyArray_DATA(pointers)
         for i in range(count):
             array = self.arrays[i]
             if array.dtype != program.constants.dtype or not array.flags.c_contiguous:
                 raise TypeError(f"argument {i} must be a contiguous {program.constants.dtype} array")
-            pointers[i] = cnp.PyArray_DATA(array)
-        if nc.nc_run_create(&self.c, &program.c, array.itemsize, pointers, self.kernels.execute):
+            places[i] = cnp.PyArray_DATA(array)
+        if nc.nc_run_create(&self.c, &program.c, array.itemsize, places, self.kernels.execute):
             raise MemoryError("no memory for the run of a Program")
 
     def __dealloc__(self):

@@ -30,7 +30,8 @@ With --suite: one training step of the spiral (small), a gradient that is all ma
 system (lorenz). All contestants solve the same problem at the same tolerance on one thread, in turn; functions are
 compiled before the race (this package: NeuralODE and nc.compile, which keep their Programs), the first call in a
 fresh process is a column of its own, and the error of each result stands beside its time. Peers come with
-pip install "node-core[bench]"; those that are absent are named."""
+pip install "node-core[bench]" (numbalsoda, which needs a Fortran compiler, by itself); those that are absent are
+named."""
 EPILOG = """examples:
   node-core bench
   node-core bench --methods dopri5,rk4 --sizes 2,100 --repeats 15
