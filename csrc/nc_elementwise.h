@@ -10,6 +10,15 @@
 
 #include <stddef.h>
 
+// no iteration of the loop below reads what another writes; and a function whose loops are too short for vectors
+#ifdef __clang__
+#define NC_IVDEP _Pragma("clang loop vectorize(assume_safety)")
+#define NC_NO_VECTORS
+#else
+#define NC_IVDEP _Pragma("GCC ivdep")
+#define NC_NO_VECTORS __attribute__((optimize("no-tree-vectorize")))
+#endif
+
 enum nc_unary {
     NC_NEGATIVE,
     NC_ABSOLUTE,

@@ -49,8 +49,6 @@ static inline double nc_from_bits_f64(nc_word_f64 word)
 #define NC_SIGN_f64 0x8000000000000000u
 #define NC_LEAST_NORMAL_f32 0x1p-126f
 #define NC_LEAST_NORMAL_f64 0x1p-1022
-#define NC_INF_BITS_f32 0x7f800000u
-#define NC_INF_BITS_f64 0x7ff0000000000000u
 // sqrt(1/2), rounded down: significands are taken from here up to sqrt(2)
 #define NC_SQRT_HALF_BITS_f32 0x3f3504f3u
 #define NC_SQRT_HALF_BITS_f64 0x3fe6a09e667f3bccu
@@ -65,8 +63,6 @@ static inline double nc_from_bits_f64(nc_word_f64 word)
 // with the multiples that occur are exact (Cody and Waite 1980)
 #define NC_LOG2E_f32 0x1.715476p+0f
 #define NC_LOG2E_f64 0x1.71547652b82fep+0
-#define NC_LN2_f32 0x1.62e43p-1f
-#define NC_LN2_f64 0x1.62e42fefa39efp-1
 #define NC_LN2_HIGH_f32 0x1.62e4p-1f
 #define NC_LN2_HIGH_f64 0x1.62e42fefap-1
 #define NC_LN2_LOW_f32 0x1.7f7d1cp-20f
@@ -75,18 +71,13 @@ static inline double nc_from_bits_f64(nc_word_f64 word)
 #define NC_LOG10_2_f64 0x1.34413509f79ffp-2
 #define NC_LOG10_E_f32 0x1.bcb7b2p-2f
 #define NC_LOG10_E_f64 0x1.bcb7b1526e50ep-2
-#define NC_ONE_OVER_PI_f32 0x1.45f306p-2f
 #define NC_ONE_OVER_PI_f64 0x1.45f306dc9c883p-2
 
 // ---- where the plain formulas hold
-#define NC_EXP_EASY_f32 87.0f  // |x| below this: exp(x) and exp(-x) are normal numbers
-#define NC_EXP_EASY_f64 708.0
 #define NC_EXP_LEAST_f32 -105.0f  // exp is 0 below
 #define NC_EXP_LEAST_f64 -746.0
 #define NC_EXP_MOST_f32 89.0f  // exp is infinite above
 #define NC_EXP_MOST_f64 710.0
-#define NC_EXP2_EASY_f32 126.0f
-#define NC_EXP2_EASY_f64 1022.0
 #define NC_EXP2_LEAST_f32 -151.0f
 #define NC_EXP2_LEAST_f64 -1076.0
 #define NC_EXP2_MOST_f32 129.0f
@@ -97,7 +88,6 @@ static inline double nc_from_bits_f64(nc_word_f64 word)
 #define NC_TANH_MOST_f64 20.0
 #define NC_SIN_EASY_f32 1e5f  // |x| up to this: the multiple of pi has 16 bits
 #define NC_SIN_EASY_f64 1e5
-#define NC_POWER_EASY_f64 0x1p51  // |y| below this: its last bits are those of an integer, if it is one
 
 // ---- tanh(r / 2) = r P(r r) / Q(r r) for |r| <= ln(2) / 2: 2^-30.8, 2^-57.5. Pade's form, Q monic
 static inline float nc_exp_p_f32(float z) { return 0.08324410766363144f * z + 5.001075744628906f; }
@@ -174,19 +164,6 @@ static inline double nc_log10_p_f64(double z)
     sum = sum * z + 0x1.287a7636f4394p-5;
     return sum;
 }
-// ---- log(m) = 2 s (1 + z / 3 + z z P(z)) for s = (m - 1) / (m + 1), z = s s: 2^-66.3
-static inline double nc_log_long_p_f64(double z)
-{
-    double sum = 0x1.0e462b6e83d76p-4;
-    sum = sum * z + 0x1.0f7f8c335a5efp-4;
-    sum = sum * z + 0x1.3b1eefea728dfp-4;
-    sum = sum * z + 0x1.745ce9cea6856p-4;
-    sum = sum * z + 0x1.c71c722da06bep-4;
-    sum = sum * z + 0x1.2492492457ae2p-3;
-    sum = sum * z + 0x1.9999999999b31p-3;
-    return sum;
-}
-
 // ---- sin(r) = r + r z P(z) for z = r r, |r| <= pi / 2: 2^-27.3, 2^-61.6
 static inline float nc_sin_p_f32(float z)
 {
@@ -208,14 +185,9 @@ static inline double nc_sin_p_f64(double z)
     sum = sum * z - 0x1.5555555555555p-3;
     return sum;
 }
-// pi as a sum: the first two parts of f64 have 37 bits; those of f32 have 24, for fma
+// pi as a sum, whose first two parts have 37 bits: their products with the multiples that occur are exact
 #define NC_PI_1_f64 0x1.921fb5444p+1
 #define NC_PI_2_f64 0x1.68c234c4cp-38
 #define NC_PI_3_f64 0x1.98a2e03707345p-76
-#define NC_PI_1_f32 0x1.921fb6p+1f
-#define NC_PI_2_f32 -0x1.777a5cp-24f
-#define NC_PI_3_f32 -0x1.ee59dap-49f
-#define NC_THIRD_HIGH 0x1.5555555555555p-2
-#define NC_THIRD_LOW 0x1.5555555555555p-56
 
 #endif

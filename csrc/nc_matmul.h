@@ -97,6 +97,22 @@ static const nc_index_half_f64 nc_lanes_half_f64 = {NC_COUNT_2};
 #define NC_KEEP(x) (void)0
 #endif
 
+/* Lanes of x and y, one after the other, chosen by `index`: one instruction where gcc knows the index. Clang has no
+ * such builtin for an index that is a vector. */
+#ifdef __clang__
+#define NC_SHUFFLE(x, y, index)                                                                             \
+    ({                                                                                                      \
+        __typeof__((x) + (x)) nc_x = (x), nc_y = (y), nc_out;                                               \
+        __typeof__((index) + (index)) nc_i = (index);                                                       \
+        const int nc_lanes = (int)(sizeof(nc_x) / sizeof(nc_x[0]));                                         \
+        for (int l = 0; l < nc_lanes; l++)                                                                  \
+            nc_out[l] = nc_i[l] < nc_lanes ? nc_x[nc_i[l]] : nc_y[nc_i[l] - nc_lanes];                      \
+        nc_out;                                                                                             \
+    })
+#else
+#define NC_SHUFFLE(x, y, index) __builtin_shuffle(x, y, index)
+#endif
+
 #define NC_INLINE static inline __attribute__((always_inline))
 #define NC_OUT_OF_LINE static __attribute__((noinline))
 
