@@ -19,7 +19,8 @@ SANITIZE = os.environ.get("NODE_CORE_SANITIZE") == "1"
 FLAGS = "-std=gnu11 -fno-math-errno -fno-trapping-math -ffp-contract=fast -Wall -Wextra -fPIC -fvisibility=hidden"
 CHECK_FLAGS = "-fsanitize=address,undefined -fno-omit-frame-pointer -g -O1"
 X86_FLAGS = {"avx2": "-mavx2 -mfma", "avx512": "-mavx512f -mavx512dq -mavx512vl -mfma"}
-HAS_X86_ISAS = sys.platform != "win32" and platform.machine().lower() in ("x86_64", "amd64")
+WINDOWS = sys.platform == "win32"
+HAS_X86_ISAS = not WINDOWS and platform.machine().lower() in ("x86_64", "amd64")
 
 
 def optimisation() -> list[str]:
@@ -50,7 +51,8 @@ extensions = [
         include_dirs=["csrc", numpy.get_include()],
         define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")],
         extra_compile_args=[*optimisation(), "-std=gnu11", "-fvisibility=hidden"],
-        extra_link_args=["-fsanitize=address,undefined"] if SANITIZE else [],
+        # -lm last: the static libraries need it, and a Python that has it linked in cannot be counted on
+        extra_link_args=[*(["-fsanitize=address,undefined"] if SANITIZE else []), *([] if WINDOWS else ["-lm"])],
         depends=[*HEADERS, *sorted(glob("csrc/*.c"))],
     )
 ]
