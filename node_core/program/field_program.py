@@ -50,7 +50,7 @@ def field_program(
     gradient: with the VJP; with_t: that of t, too. live(array) gives the reader of an array that func closes
     over and that may change between solves, or None.
     """
-    from .program import build  # with the first Program: it would be a fifth of importing node_core
+    from .program import build  # with the first Program: importing node_core took 1.6 x NumPy with it, 1.2 x without
 
     parameters = [concrete(p) for p in field.parameters]
 

@@ -86,11 +86,9 @@ def build(graph: Graph, roles: Roles, real: Any, arguments: int) -> Program:
     """
     real = np.dtype(real)
     numbers = [*graph.inputs, *graph.captured]
-    position = {number: k for k, number in enumerate(numbers)}
     output_roles = roles.outputs
     graph = optimised(graph)
     renumbered = dict(zip(numbers, [*graph.inputs, *graph.captured], strict=True))
-    del position
     roles = Roles({renumbered[i]: role for i, role in roles.inputs.items()}, output_roles, roles.plain)
     try:
         scalars = Scalars(graph, roles, real, arguments)
