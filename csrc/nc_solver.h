@@ -140,6 +140,17 @@ struct nc_pullback {
     void *y_failed;              // (2 n,) the last good [y, a] then
 };
 
+/* One update of an optimiser (nc_optimise.inc); each rule reads what its formula names. */
+enum nc_rule { NC_SGD, NC_RMSPROP, NC_ADAM };
+
+struct nc_update {
+    enum nc_rule rule;
+    int nesterov;
+    double lr, eps, weight_decay;
+    double b1, b2;  // how much of the first and of the second moment stays; SGD's momentum is b1
+    double c1, c2;  // 1 - b1^step and 1 - b2^step
+};
+
 /* The kernels of one real type. `real` below is float or double, and every void pointer is to reals. */
 struct nc_kernels {
     // out (size,) = base (size,) + h sum_i weights[i] K[i]; weights (rows,), K (rows, size); base NULL is 0.
@@ -193,6 +204,9 @@ struct nc_kernels {
     void (*matmul_direct)(void *C, ptrdiff_t c_row, ptrdiff_t c_col, const void *A, ptrdiff_t a_row,
                           ptrdiff_t a_col, const void *B, ptrdiff_t b_row, ptrdiff_t b_col, const void *bias,
                           double alpha, int accumulate, ptrdiff_t m, ptrdiff_t k, ptrdiff_t n);
+    // p_new (n,) and the new moments news[i] (n,) from p, the gradient g and the moments olds[i]; none overlap
+    void (*optimise)(const struct nc_update *update, void *p_new, void *const *news, const void *p, const void *g,
+                     void *const *olds, ptrdiff_t n);
 };
 
 struct nc_isa {

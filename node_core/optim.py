@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ._kernels.rk import optimise
 from .autodiff import tree
 
 __all__ = ["LBFGS", "SGD", "Adam", "AdamW", "RMSprop"]
@@ -34,9 +35,14 @@ def _fraction(owner: str, **values: float) -> None:
 
 
 class _Optimizer:
-    """What the four share: a learning rate (a float, or a function of the step), and the leaf-wise update."""
+    """What the four share: a learning rate (a float, or a function of the step), and the update leaf by leaf.
+
+    Real arrays of one dtype are updated in C, one pass a leaf (`rule`: csrc/nc_optimise.inc); `_leaf` is its twin, and
+    updates everything else.
+    """
 
     moments: tuple[str, ...] = ()
+    rule = ""
 
     def __init__(self, lr: Rate) -> None:
         _positive(type(self).__name__, lr=lr)
@@ -54,21 +60,15 @@ class _Optimizer:
         leaves, treedef = tree.flatten(params)
         gradients = tree._leaves_like(treedef, grads)
         olds = [tree._leaves_like(treedef, state[name]) for name in self.moments]
-        update = self._update_flat if _are_alike(leaves, gradients) else self._update_each
-        new_leaves, news = update(leaves, gradients, olds, step, lr)
+        found = None
+        if leaves and isinstance(lr, (float, int)):  # not one that is traced
+            found = optimise(self.rule, leaves, gradients, olds, lr, **self._settings(step))
+        new_leaves, news = found or self._update_each(leaves, gradients, olds, step, lr)
         trees = {name: tree.unflatten(treedef, new) for name, new in zip(self.moments, news, strict=True)}
         return tree.unflatten(treedef, new_leaves), {"step": step, **trees}
 
-    def _update_flat(self, leaves: list, gradients: list, olds: list, step: int, lr: float) -> tuple[list, list]:
-        """All leaves as one vector: a handful of operations in place of a handful for each leaf."""
-        p = _joined(leaves)
-        change, moments = self._leaf(p, _joined(gradients), step, [_joined(old) for old in olds])
-        return _split((p - lr * change).astype(p.dtype, copy=False), leaves), [
-            _split(moment, leaves) for moment in moments
-        ]
-
     def _update_each(self, leaves: list, gradients: list, olds: list, step: int, lr: float) -> tuple[list, list]:
-        """Leaf by leaf: of several dtypes, Python numbers, or without a gradient."""
+        """By NumPy: leaves of several dtypes, Python numbers, traced values, or without a gradient."""
         new_leaves: list = []
         news: list[list] = [[] for _ in self.moments]
         for i, (p, g) in enumerate(zip(leaves, gradients, strict=True)):
@@ -89,33 +89,9 @@ class _Optimizer:
         """(the change of p for lr = 1, the new moments)."""
         raise NotImplementedError
 
-
-def _are_alike(leaves: list, gradients: list) -> bool:
-    """Whether all are real arrays of one dtype, each with a gradient like it."""
-    dtype = leaves[0].dtype if leaves and type(leaves[0]) is np.ndarray else None
-    if dtype is None or dtype.kind != "f":
-        return False
-    for p, g in zip(leaves, gradients, strict=True):
-        if type(p) is not np.ndarray or type(g) is not np.ndarray or p.shape != g.shape:
-            return False
-        if p.dtype != dtype or g.dtype != dtype:
-            return False
-    return True
-
-
-def _joined(leaves: list) -> np.ndarray:
-    """The leaves as one vector."""
-    return np.concatenate([leaf.ravel() for leaf in leaves])
-
-
-def _split(vector: np.ndarray, leaves: list) -> list:
-    """A vector in the shapes of the leaves, as views of it."""
-    parts, start = [], 0
-    for leaf in leaves:
-        stop = start + leaf.size
-        parts.append(vector[start:stop].reshape(leaf.shape))
-        start = stop
-    return parts
+    def _settings(self, step: int) -> dict[str, float]:
+        """The numbers of the rule at this step."""
+        raise NotImplementedError
 
 
 def _zeros(leaf: Any) -> Any:
@@ -129,7 +105,7 @@ def _squared(g: Any) -> Any:
 class SGD(_Optimizer):
     """``v = momentum v + g; p -= lr v`` (with nesterov: ``p -= lr (g + momentum v)``)."""
 
-    moments = ("velocity",)
+    moments, rule = ("velocity",), "sgd"
 
     def __init__(self, lr: Rate = 1e-2, momentum: float = 0.0, nesterov: bool = False) -> None:
         super().__init__(lr)
@@ -140,11 +116,14 @@ class SGD(_Optimizer):
         v = self.momentum * moments[0] + g
         return (g + self.momentum * v if self.nesterov else v), [v]
 
+    def _settings(self, step: int) -> dict[str, float]:
+        return {"b1": self.momentum, "nesterov": self.nesterov}
+
 
 class RMSprop(_Optimizer):
     """``s = decay s + (1 - decay) g^2; p -= lr g / (sqrt(s) + eps)`` (Tieleman and Hinton 2012)."""
 
-    moments = ("square",)
+    moments, rule = ("square",), "rmsprop"
 
     def __init__(self, lr: Rate = 1e-2, decay: float = 0.99, eps: float = 1e-8) -> None:
         super().__init__(lr)
@@ -156,11 +135,14 @@ class RMSprop(_Optimizer):
         s = self.decay * moments[0] + (1 - self.decay) * _squared(g)
         return g / (np.sqrt(s) + self.eps), [s]
 
+    def _settings(self, step: int) -> dict[str, float]:
+        return {"b2": self.decay, "eps": self.eps}
+
 
 class Adam(_Optimizer):
     """Adaptive moments with bias correction (Kingma and Ba 2015)."""
 
-    moments = ("mean", "square")
+    moments, rule = ("mean", "square"), "adam"
 
     def __init__(self, lr: Rate = 1e-3, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8) -> None:
         super().__init__(lr)
@@ -173,6 +155,9 @@ class Adam(_Optimizer):
         v = self.b2 * moments[1] + (1 - self.b2) * _squared(g)
         m_hat, v_hat = m / (1 - self.b1**step), v / (1 - self.b2**step)
         return m_hat / (np.sqrt(v_hat) + self.eps), [m, v]
+
+    def _settings(self, step: int) -> dict[str, float]:
+        return {"b1": self.b1, "b2": self.b2, "c1": 1 - self.b1**step, "c2": 1 - self.b2**step, "eps": self.eps}
 
 
 class AdamW(Adam):
@@ -194,6 +179,9 @@ class AdamW(Adam):
     def _leaf(self, p: Any, g: Any, step: int, moments: list) -> tuple[Any, list]:
         change, moments = super()._leaf(p, g, step, moments)
         return change + self.weight_decay * p, moments
+
+    def _settings(self, step: int) -> dict[str, float]:
+        return {**super()._settings(step), "weight_decay": self.weight_decay}
 
 
 class LBFGS:

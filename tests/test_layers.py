@@ -25,7 +25,7 @@ LAYERS = {
     "adjoint": {"solvers", "program", "autodiff"},
     "solve": {"adjoint", "solvers", "program", "autodiff"},
     "nn": {"solve", "program", "autodiff"},
-    "optim": {"autodiff"},
+    "optim": {"autodiff", "_kernels"},
     "storage": {"autodiff"},
     "series": set(),
     "spline": set(),

@@ -20,6 +20,49 @@ def three_steps(optimizer, p=P, gradients=GRADIENTS):
     return p
 
 
+# --- the kernels and their twins ---
+
+RULES = [
+    optim.SGD(0.1),
+    optim.SGD(0.1, momentum=0.9),
+    optim.SGD(0.1, momentum=0.9, nesterov=True),
+    optim.RMSprop(0.01),
+    optim.Adam(0.02),
+    optim.AdamW(0.02, weight_decay=0.1),
+]
+
+
+@pytest.mark.parametrize("optimizer", RULES, ids=lambda o: type(o).__name__)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_kernel_and_twin_agree(optimizer, dtype):
+    rng = np.random.default_rng(5)
+    shapes = [(), (0,), (1,), (7,), (3, 5), (2, 1, 33)]
+    p = [np.asarray(rng.standard_normal(shape), dtype) for shape in shapes]
+    state = optimizer.init(p)
+    for step in (1, 2, 3):
+        g = [np.asarray(rng.standard_normal(shape), dtype) for shape in shapes]
+        olds = [state[name] for name in optimizer.moments]
+        wanted, moments = optimizer._update_each(p, g, olds, step, optimizer.lr)
+        before = [x.copy() for x in p]
+        p_new, state = optimizer.update(p, g, state)
+        for got, like in zip(
+            [*p_new, *(x for name in optimizer.moments for x in state[name])],
+            [*wanted, *(x for moment in moments for x in moment)],
+            strict=True,
+        ):
+            assert (got.dtype, got.shape) == (like.dtype, like.shape)
+            np.testing.assert_allclose(got, like, rtol=8 * np.finfo(dtype).eps, atol=4 * np.finfo(dtype).eps)
+        for x, same in zip(p, before, strict=True):
+            np.testing.assert_array_equal(x, same)
+        p = p_new
+
+
+def test_gradients_of_any_layout_are_taken():
+    p, g = np.ones((3, 4)), np.arange(12.0).reshape(4, 3).T
+    found, _ = optim.SGD(0.1).update(p, g, optim.SGD(0.1).init(p))
+    np.testing.assert_allclose(found, p - 0.1 * g, rtol=1e-15)
+
+
 # --- formulas ---
 
 

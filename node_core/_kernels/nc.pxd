@@ -120,6 +120,14 @@ cdef extern from "nc_solver.h" nogil:
     int nc_record_init(nc_record *record, size_t state_bytes, ptrdiff_t rows)
     void nc_record_free(nc_record *record)
 
+    enum nc_rule:
+        NC_SGD, NC_RMSPROP, NC_ADAM
+
+    struct nc_update:
+        nc_rule rule
+        int nesterov
+        double lr, eps, weight_decay, b1, b2, c1, c2
+
     struct nc_kernels:
         void (*stages_combine)(void *out, const void *base, const void *K, const double *weights, double h,
                             ptrdiff_t rows, ptrdiff_t size) noexcept nogil
@@ -149,6 +157,8 @@ cdef extern from "nc_solver.h" nogil:
         void (*matmul_direct)(void *C, ptrdiff_t c_row, ptrdiff_t c_col, const void *A, ptrdiff_t a_row,
                               ptrdiff_t a_col, const void *B, ptrdiff_t b_row, ptrdiff_t b_col, const void *bias,
                               double alpha, int accumulate, ptrdiff_t m, ptrdiff_t k, ptrdiff_t n) noexcept nogil
+        void (*optimise)(const nc_update *update, void *p_new, void *const *news, const void *p, const void *g,
+                         void *const *olds, ptrdiff_t n) noexcept nogil
 
         const nc_unary_fn *unary
         const nc_binary_fn *binary

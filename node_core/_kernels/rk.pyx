@@ -29,6 +29,7 @@ include "matmul.pxi"
 include "program.pxi"
 include "problem.pxi"
 include "gradient.pxi"
+include "optimise.pxi"
 
 
 def solve(fun, y0, t, tableau, control, bint adaptive, bint record):
@@ -112,6 +113,24 @@ def nonfinite_find(x):
     cdef cnp.ndarray array = _plain(x, 1, "x")
     found = _kernels(array).nonfinite_find(cnp.PyArray_DATA(array), len(x) * _width(array))
     return found if found < 0 else found // _width(array)
+
+
+def is_monotone(t) -> bool:
+    """Whether t is a plain float64 array (m,), m >= 2, of a finite span and strictly increasing or decreasing."""
+    if type(t) is not np.ndarray:
+        return False
+    cdef cnp.ndarray array = t
+    if cnp.PyArray_TYPE(array) != cnp.NPY_FLOAT64 or cnp.PyArray_NDIM(array) != 1 or array.shape[0] < 2:
+        return False
+    if not cnp.PyArray_ISCARRAY_RO(array):
+        return False
+    cdef const double *times = <const double *>cnp.PyArray_DATA(array)
+    cdef Py_ssize_t i, m = array.shape[0]
+    cdef double span = times[m - 1] - times[0], sign = 1.0 if span > 0 else -1.0
+    for i in range(1, m):
+        if not sign * (times[i] - times[i - 1]) > 0:
+            return False
+    return span - span == 0  # neither NaN nor infinite
 
 
 def worst_find(scaled):
