@@ -14,8 +14,8 @@ from .autodiff import tree
 from .autodiff.node import Node, concrete, lift
 from .program import ClosedOverError, Compiled, Field
 from .program.compiled import keep, signature
-from .program.trace import is_users
-from .solvers import Control, SolverError, Tableau, tableau
+from .program.trace import TraceError, is_recorded, is_users
+from .solvers import Control, Tableau, checked_times, tableau
 
 __all__ = ["odeint", "odeint_adjoint"]
 
@@ -78,20 +78,17 @@ def odeint(
     0.36787944
     """
     field, rule, control, y0 = _prepared(func, y0, args, method, rtol, atol, gradient, backend, options)
-    t = _times(t)
-    _finite_state(field, y0)
-    flat = y0.reshape(-1) if field.single else tree.ravel(y0)[0]
+    t = checked_times(t)
+    flat = _flat(field, y0)
     solve = Solve(field, rule, control, backend, gradient, with_t=type(t) is Node)
     try:
-        try:
-            ys = solve(flat, t, *field.parameters)
-        except ClosedOverError:
-            solve, closed_over = _closing_over(solve, field, flat, t)
-            ys = solve(flat, t, *field.parameters, *closed_over)
-    except SolverError as error:
-        error.y = field.unravel(error.y)
-        raise
+        ys = solve(flat, t, *field.parameters)
+    except ClosedOverError:
+        solve, closed_over = _closing_over(solve, field, flat, t)
+        ys = solve(flat, t, *field.parameters, *closed_over)
     out = _outputs(field, ys)
+    if full_output and is_recorded(ys):
+        raise TraceError("the statistics of a solve (full_output=True) are those of one call; a graph has many")
     return (out, solve.stats) if full_output else out
 
 
@@ -164,7 +161,7 @@ def _checked(
     if type(args) is not tuple:
         raise TypeError(f"args must be a tuple, got {type(args).__name__}: write args=(p,)")
     field = Field(func, y0, args)
-    _finite_state(field, y0)
+    _flat(field, y0)
     control = _control(rule, y0, field, rtol, atol, options)
     _choice("gradient", gradient, GRADIENTS, LATER_GRADIENTS)
     _choice("backend", backend, ("compiled", "callback", "python"))
@@ -173,8 +170,17 @@ def _checked(
 
 def _closing_over(solve: Solve, field: Field, flat: Any, t: Any) -> tuple[Solve, list]:
     """The same solve with the traced values func closes over as further operands, and those values."""
-    field, values = field.with_closed_over(float(concrete(t)[0]), concrete(flat))
-    return Solve(field, solve.tableau, solve.control, solve.backend, solve.gradient, with_t=solve.with_t), values
+    wider, values = field.with_closed_over(float(concrete(t)[0]), concrete(flat))
+    return Solve(
+        wider, solve.tableau, solve.control, solve.backend, solve.gradient, with_t=solve.with_t, told=field
+    ), values
+
+
+def _flat(field: Field, y0: Any) -> Any:
+    """The state as a vector (n,), checked to be finite."""
+    flat = y0.reshape(-1) if field.single else tree.ravel(y0)[0]
+    field.check_finite(np.ascontiguousarray(concrete(flat)))
+    return flat
 
 
 def _outputs(field: Field, ys: Any) -> Any:
@@ -235,48 +241,6 @@ def _state_leaf(leaf: Any) -> Any:
     if leaf.dtype not in (np.float32, np.float64, np.complex64, np.complex128):
         raise TypeError(f"y0 must be of dtype float32, float64, complex64 or complex128, got {leaf.dtype}")
     return leaf
-
-
-def _finite_state(field: Field, y0: Any) -> None:
-    if field.single and np.isfinite(concrete(y0)).all():
-        return
-    for leaf, path in zip(tree.flatten(y0)[0], field.paths, strict=True):
-        bad = np.argwhere(~np.isfinite(concrete(leaf)))
-        if len(bad):
-            index = tuple(int(i) for i in bad[0])
-            where = f"{path}{list(index) if index else ''}".replace("y", "y0", 1)
-            raise ValueError(f"y0 must be finite, got {concrete(leaf)[index]} at {where}")
-
-
-def _times(t: Any) -> Any:
-    """t as a float64 vector, traced if it was."""
-    if type(t) is np.ndarray and t.dtype == float and t.ndim == 1 and len(t) > 1:  # the usual case, at a glance
-        steps = t[1:] - t[:-1]
-        if np.isfinite(t[-1] - t[0]) and ((steps > 0).all() or (steps < 0).all()):
-            return t.copy()
-    try:
-        t = lift(t)
-        values = np.asarray(concrete(t))
-    except ValueError as error:  # a ragged list
-        raise ValueError(f"t must be 1-D with at least two points, got {t!r}") from error
-    if values.dtype.kind not in "fiu":
-        raise TypeError(f"t must hold real numbers, got dtype {values.dtype}")
-    if values.ndim != 1 or len(values) < 2:
-        raise ValueError(f"t must be 1-D with at least two points, got shape {values.shape}")
-    if not np.all(np.isfinite(values)):
-        i = int(np.argmax(~np.isfinite(values)))
-        raise ValueError(f"t must be finite, got {values[i]} at t[{i}]")
-    if not np.isfinite(float(values[-1]) - float(values[0])):
-        raise ValueError(f"t must span a finite time, got {values[0]} to {values[-1]}")
-    direction = 1.0 if values[1] > values[0] else -1.0
-    steps = np.diff(values.astype(float)) * direction
-    if not np.all(steps > 0):
-        i = int(np.argmax(~(steps > 0)))
-        raise ValueError(
-            f"t must be strictly increasing or strictly decreasing, got t[{i}] = {values[i]}, "
-            f"t[{i + 1}] = {values[i + 1]}"
-        )
-    return t.astype(float) if type(t) is Node else np.array(t, float)  # of no subclass
 
 
 def _control(rule: Tableau, y0: Any, field: Field, rtol: Any, atol: Any, options: dict) -> Control:

@@ -1,4 +1,4 @@
-"""A solve as one primitive of the autodiff graph: y0, t and the floating leaves of args in, outputs out."""
+"""A solve as one primitive of the autodiff graph, and the way back through it as another."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from ..autodiff.node import Node, apply, concrete
 from ..autodiff.primitive import NoForwardRuleError, Primitive, match
 from ..program import Field
-from ..solvers import Control, Stats, Tableau, discrete_backward, integrate
+from ..solvers import Control, SolverError, Stats, Tableau, checked_times, discrete_backward, integrate
 from . import backsolve, discrete
 
 __all__ = ["GRADIENTS", "Solve"]
@@ -24,69 +24,174 @@ class Solve(Primitive):
 
     y0 (n,) and t (m,) are vectors, parameters those of the field; shape is the state's, or (n,) of a nested one.
     The statistics of the solve, and of its backward solve, are left in `stats`.
+    told: the field in whose shapes the user knows the state, if it is not this one.
     """
 
+    whole = True
+
     def __init__(
-        self, field: Field, tableau: Tableau, control: Control, backend: str, gradient: str, *, with_t: bool = False
+        self,
+        field: Field,
+        tableau: Tableau,
+        control: Control,
+        backend: str,
+        gradient: str,
+        *,
+        with_t: bool = False,
+        told: Field | None = None,
     ) -> None:
         super().__init__("odeint", type(self).evaluate, vjps=())
         del self.evaluate  # the method below serves; a bound one kept here would be a cycle
         # without its traced values: the tape that holds this primitive would hold itself through them
         self.field = field.with_args([concrete(p) for p in field.parameters])
+        self.told = self.field if told is None else told.with_args([concrete(p) for p in told.parameters])
         self.tableau, self.control = tableau, control
         self.backend, self.gradient = backend, gradient
         self.stepper = "python" if backend == "python" else "compiled"
         self.with_t = with_t  # t is traced: its cotangent may be asked for
         self.stats = Stats()
+        self.checks = False  # odeint has looked at y0 and t
 
     def evaluate(self, y0: Any, t: Any, *parameters: Any) -> np.ndarray:
         return self._shaped(self._integrate(y0, t, parameters, gradient=False)[2].y)
 
     def _shaped(self, ys: np.ndarray) -> np.ndarray:
-        return ys.reshape(len(ys), *self.field.shapes[0]) if self.field.single else ys
+        return ys.reshape(len(ys), *self.told.shapes[0]) if self.told.single else ys
 
     def _integrate(self, y0: Any, t: Any, parameters: Sequence, gradient: bool) -> tuple:
         """(field, its Program's Run or None, the solution); recorded if the gradient wants it."""
         field = self.field.with_args(parameters)
         y0 = np.ascontiguousarray(y0)
+        if self.checks:
+            t = checked_times(t)
+            self.told.check_finite(y0)
         discrete = gradient and GRADIENTS[self.gradient]
         run = None
-        if self.backend == "compiled":
-            run = field.compiled(float(t[0]), y0, gradient=gradient, with_t=discrete and self.with_t)
-        fun = field if run is None else run
-        solution = integrate(fun, y0, t, self.tableau, self.control, backend=self.stepper, record=discrete)
+        try:
+            if self.backend == "compiled":
+                run = field.compiled(float(t[0]), y0, gradient=gradient, with_t=discrete and self.with_t)
+            fun = field if run is None else run
+            solution = integrate(fun, y0, t, self.tableau, self.control, backend=self.stepper, record=discrete)
+        except SolverError as error:
+            error.y = self.told.unravel(error.y)
+            raise
         self.stats.__dict__.update(solution.stats.__dict__)
         return field, run, solution
 
+    # --- reverse mode ---
+
     def forward(self, operands: Sequence, params: dict) -> tuple[Any, Any]:
-        if any(type(x) is Node for x in operands):  # a derivative of a derivative
-            return apply(self, tuple(operands), params), None
+        if any(type(x) is Node for x in operands):  # of an outer trace: the way back is a primitive of it, too
+            return apply(self, tuple(operands), params), (operands, None)
+        out, kept = self.recorded(operands)
+        return out, (operands, kept)
+
+    def recorded(self, operands: Sequence) -> tuple[np.ndarray, tuple]:
+        """ys, and what the way back needs."""
         y0, t, *parameters = operands
+        t = t.copy()  # the user may change his
         field, run, solution = self._integrate(y0, t, parameters, gradient=True)
-        return self._shaped(solution.y), (field, run, solution, t, operands)
+        return self._shaped(solution.y), (field, run, solution, t)
 
     def pullback(self, g: Any, saved: Any, wanted: Sequence[bool]) -> list:
-        if saved is None or type(g) is Node:
-            raise NotImplementedError("second derivatives through odeint do not exist yet")
-        field, run, solution, t, operands = saved
-        g, with_t = np.reshape(g, solution.y.shape), wanted[1]
+        operands, kept = saved
+        if kept is None or type(g) is Node:
+            flat = WayBack(self, wanted)(g, *operands)
+            bars = _parts_like(flat, operands, wanted)
+        else:
+            y0_bar, parameter_bars, t_bar = self.pulled(g, kept, wanted[1])
+            if type(parameter_bars) is np.ndarray:
+                parameter_bars = kept[0].split(parameter_bars)
+            each = iter(parameter_bars)
+            bars = [y0_bar, t_bar, *[next(each) if want else None for want in kept[0].wanted]]
+        return [match(bar, x) if want else None for bar, x, want in zip(bars, operands, wanted, strict=True)]
+
+    def pulled(self, g: Any, kept: tuple, with_t: bool) -> tuple:
+        """(y0_bar (n,), the parameters' cotangents one after another (p,) or as a list, t_bar (m,))."""
+        field, run, solution, t = kept
+        g = np.reshape(g, solution.y.shape)
         if self.gradient == "discrete":
             grid_is_t = not self.tableau.adaptive and self.control.step_size is None
             if run is not None:
-                y0_bar, flat, t_bar, nfev = discrete_backward(solution.record, g, grid_is_t, with_t)
-                parameter_bars = field.split(flat)
+                y0_bar, bars, t_bar, nfev = discrete_backward(solution.record, g, grid_is_t, with_t)
             else:
-                y0_bar, parameter_bars, t_bar, nfev = discrete.pull_back(
+                y0_bar, bars, t_bar, nfev = discrete.pull_back(
                     field, self.tableau, solution.record, t, g, grid_is_t=grid_is_t, with_t=with_t
                 )
         else:
-            y0_bar, parameter_bars, t_bar, nfev = backsolve.solve_backward(
+            y0_bar, bars, t_bar, nfev = backsolve.solve_backward(
                 field, run, self.tableau, self.control, self.stepper, t, solution.y, g, with_t=with_t
             )
         self.stats.nfev_backward += nfev
-        bars = iter(parameter_bars)
-        found = [y0_bar, t_bar, *[next(bars) if want else None for want in field.wanted]]
-        return [match(bar, x) if want else None for bar, x, want in zip(found, operands, wanted, strict=True)]
+        return y0_bar, bars, t_bar
+
+    def pushforward(self, tangents: Sequence, out: Any, operands: Sequence, params: dict) -> Any:
+        raise NoForwardRuleError("forward mode (jvp) through odeint does not exist yet; use grad or vjp")
+
+    # --- within a compiled function ---
+
+    def like(self, **changes: Any) -> Solve:
+        """The same solve with some attributes changed."""
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__, stats=Stats(), **changes)
+        return other
+
+    def lasting(self) -> Solve:
+        """The same solve for any number of calls: it keeps its Programs, and looks at y0 and t itself."""
+        return self.like(field=self.field.lasting(), checks=True)
+
+
+def _parts_like(flat: Any, operands: Sequence, wanted: Sequence[bool]) -> list:
+    """A vector as one array shaped like every wanted operand, None for the others."""
+    parts, start = [], 0
+    for x, want in zip(operands, wanted, strict=True):
+        if not want:
+            parts.append(None)
+            continue
+        stop = start + int(np.size(concrete(x)))
+        parts.append(np.reshape(flat[start:stop], np.shape(x)))
+        start = stop
+    return parts
+
+
+class WayBack(Primitive):
+    """``WayBack(solve, wanted)(g, y0, t, *parameters)``: the wanted cotangents one after another, a vector.
+
+    g (m, *shape) is that of the solve's result. Alone it solves again; who runs the solve before it by `recorded`
+    saves that.
+    """
+
+    whole = True
+
+    def __init__(self, solve: Solve, wanted: Sequence[bool]) -> None:
+        super().__init__("odeint_vjp", type(self).evaluate, vjps=())
+        del self.evaluate  # as above
+        self.of = solve
+        self.wanted = list(wanted)
+        self.solve = solve.like(field=solve.field.wanting(self.wanted[2:]), with_t=self.wanted[1])
+
+    def evaluate(self, g: Any, *operands: Any) -> np.ndarray:
+        return self.pulled(g, self.recorded(operands)[1])
+
+    def recorded(self, operands: Sequence) -> tuple[np.ndarray, tuple]:
+        """The solve's result, and what `pulled` needs."""
+        return self.solve.recorded(operands)
+
+    def pulled(self, g: Any, kept: tuple) -> np.ndarray:
+        """The wanted cotangents."""
+        y0_bar, bars, t_bar = self.solve.pulled(g, kept, self.wanted[1])
+        parts = [bar for bar, want in zip((y0_bar, t_bar), self.wanted, strict=False) if want]
+        parts += [bars] if type(bars) is np.ndarray else [np.ravel(bar) for bar in bars]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def lasting(self) -> WayBack:
+        """The same for any number of calls; see `Solve.lasting`."""
+        other = object.__new__(WayBack)
+        other.__dict__.update(self.__dict__, solve=self.solve.lasting())
+        return other
+
+    def forward(self, operands: Sequence, params: dict) -> tuple[Any, Any]:
+        raise NotImplementedError("second derivatives through odeint do not exist yet")
 
     def pushforward(self, tangents: Sequence, out: Any, operands: Sequence, params: dict) -> Any:
         raise NoForwardRuleError("forward mode (jvp) through odeint does not exist yet; use grad or vjp")

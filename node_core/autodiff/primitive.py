@@ -31,7 +31,10 @@ class Primitive:
 
     vjps, jvps: one rule an operand, or one for all of them that takes the operand's position first
     (concatenate, einsum). None for both: a piecewise constant function, which ends a derivative.
+    whole: it is no arithmetic but a computation of its own (a solve), which the passes leave as it is.
     """
+
+    whole = False
 
     def __init__(
         self,

@@ -37,10 +37,11 @@ def _entry(name: str) -> tuple[str, Any, tuple]:
     return "lorenz", Lorenz(), ()
 
 
-def _ours(kind: str, workload: Any, arguments: tuple) -> Any:
+def _ours(kind: str, workload: Any, arguments: tuple) -> list:
     if kind == "spiral":
-        return ours.spiral(workload, "adjoint" if arguments[0] else "discrete")
-    return ours.gemm(workload) if kind == "gemm" else ours.lorenz(workload)
+        gradient = "adjoint" if arguments[0] else "discrete"
+        return [ours.spiral(workload, gradient, eager) for eager in (False, True)]
+    return [ours.gemm(workload) if kind == "gemm" else ours.lorenz(workload)]
 
 
 def run_suite(suite: str, against: Sequence[str], repeats: int = 7) -> Iterator[Row | str]:
@@ -53,13 +54,13 @@ def run_suite(suite: str, against: Sequence[str], repeats: int = 7) -> Iterator[
         for line in absent:
             yield f"{name}: {line}"
         reference = ours.reference(workload)
-        for row in contest(name, [_ours(kind, workload, arguments), *rivals], reference, repeats, BUDGET):
+        for row in contest(name, [*_ours(kind, workload, arguments), *rivals], reference, repeats, BUDGET):
             if kind != "spiral":
                 yield row
                 continue
             key = f"{row.contestant}:{arguments[0]}"
             if key not in cold:
-                cold[key] = cold_start(row.contestant.split()[0], arguments[0])
+                cold[key] = cold_start(row.contestant, arguments[0])
             yield dataclasses.replace(row, first_call=cold[key])
 
 
@@ -77,10 +78,10 @@ def cold_start(contestant: str, adjoint: bool, repeats: int = 3) -> float:
 def first_gradient(contestant: str, adjoint: bool) -> None:
     """What `cold_start` times, in this process."""
     one_thread()
-    if contestant == ours.NAME:
-        ours.spiral(Spiral(), "adjoint" if adjoint else "discrete").answer()
+    if contestant in (ours.NAME, ours.EAGER):
+        ours.spiral(Spiral(), "adjoint" if adjoint else "discrete", contestant == ours.EAGER).answer()
     else:
-        peers.PEERS[contestant]["spiral"](Spiral(), adjoint).answer()
+        peers.PEERS[contestant.split()[0]]["spiral"](Spiral(), adjoint).answer()
 
 
 if __name__ == "__main__":

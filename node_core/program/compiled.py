@@ -5,23 +5,20 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..autodiff import tree
 from ..autodiff.node import Node
-from .field_program import refusal
+from .field_program import ImpureError, close, refusal
 from .reachable import reachable_arrays
-from .roles import NotLowered, Roles
-from .trace import Graph, line_of, trace
-
-if TYPE_CHECKING:
-    from .program import Program
+from .trace import line_of, trace
 
 __all__ = ["Compiled", "compile", "keep", "signature"]
 
 MOST_KEPT = 256  # Programs of one function
+MANY = 32  # of them call for a word
 
 
 def signature(leaf: Any) -> Any:
@@ -62,6 +59,7 @@ class Compiled:
             raise TypeError(f"compile: fun must be callable, got {type(fun).__name__}")
         self.fun = fun
         self._plain: dict[Any, _Kept | None] = {}
+        self._last: _Kept | None = None
         self._fields: dict[Any, dict] = {}
         self.calls: dict[Any, tuple] = {}  # what `odeint` has checked
         functools.update_wrapper(self, fun)
@@ -70,8 +68,16 @@ class Compiled:
         leaves, treedef = tree.flatten(args)
         if any(type(leaf) is Node for leaf in leaves):
             return self.fun(*args)
+        last = self._last  # one attribute read: another thread may put its own there
+        if last is not None and last.fits(leaves, treedef):  # a loop calls with one signature: no key is made
+            captured = last.captured()
+            if captured is not None:
+                return last(leaves, captured)
         kept = self._kept(args, leaves, treedef)
-        return self.fun(*args) if kept is None else kept(leaves)
+        if kept is None:
+            return self.fun(*args)
+        self._last = kept if kept.positions == list(range(len(leaves))) else None
+        return kept(leaves, kept.captured())
 
     def listing(self, *args: Any) -> str:
         """The Program for these arguments as text. Raises TypeError, saying why, if there is none."""
@@ -81,20 +87,26 @@ class Compiled:
             kept = self._kept(args, leaves, treedef)
         if kept is None:
             raise TypeError(f"this function has no Program: {self._reason}")
-        return kept.program.listing()
+        return kept.sequence.listing()
 
     def _kept(self, args: tuple, leaves: list, treedef: Any) -> _Kept | None:
         key = (treedef, tuple(map(signature, leaves)))
         kept = self._plain.get(key)
-        if key not in self._plain or (kept is not None and kept.is_stale()):
+        if key not in self._plain or (kept is not None and kept.captured() is None):
             kept = self._made(args)
             keep(self._plain, key, kept)
+            if len(self._plain) == MANY:
+                warnings.warn(
+                    f"compile: {MANY} Programs were made of this function, one for each shape of its arguments and "
+                    "each value of those that are no floating arrays; give numbers that change as np.float64(x)",
+                    RuntimeWarning,
+                    stacklevel=3,
+                )
         return kept
 
     def _made(self, args: tuple) -> _Kept | None:
         try:
-            live = reachable_arrays(self.fun)
-            return _Kept(trace(self.fun, *args, live=live), live)
+            return _Kept(self.fun, args, tree.flatten(args)[0])
         except Exception as error:
             self.fun(*args)  # what fails uncompiled, too, is the user's to see
             self._reason = refusal(error, line_of)
@@ -109,37 +121,62 @@ class Compiled:
 
 
 class _Kept:
-    """One Program of a plain function and how to call it."""
+    """What one signature of a plain function became: Programs, and solves between them."""
 
-    def __init__(self, graph: Graph, live: Callable) -> None:
-        from .program import build  # see `field_program`
+    def __init__(self, fun: Callable, args: tuple, leaves: list) -> None:
+        from .sequence import Sequence  # with the first Program: see `field_program`
 
-        inputs = [i for i in graph.inputs if graph.values[i].dtype.kind == "f"]
-        self.positions = [k for k, i in enumerate(graph.inputs) if i in inputs]
+        live = reachable_arrays(fun)
+        graph = trace(fun, *args, live=live, arrays_only=True)
+        self.positions = [k for k, leaf in enumerate(leaves) if is_input(leaf)]
+        graph.inputs = [graph.inputs[k] for k in self.positions]
         self.readers = [live(x) for x in graph.captured.values()]
-        self.shapes = [graph.values[i].shape for i in graph.captured]
-        roles = {number: k for k, number in enumerate([*inputs, *graph.captured])}
-        dtypes = {graph.values[i].dtype for i in roles if not graph.values[i].weak}
-        self.real = np.dtype(dtypes.pop()) if len(dtypes) == 1 else np.dtype(float)
-        if dtypes or self.real not in (np.float32, np.float64):
-            raise NotLowered(f"the arguments mix {', '.join(sorted(map(str, dtypes | {self.real})))}")
-        self.out_def, self.values = graph.out_def, [graph.values[i] for i in graph.outputs]
-        if any(v.dtype != self.real and not v.weak for v in self.values):
-            raise NotLowered("results that are not floating have no compiled form yet")
-        order = list(range(len(self.values)))
-        self.program: Program = build(graph, Roles(roles, order, plain=True), self.real, len(roles))
+        self.captured_like = [(graph.values[i].shape, graph.values[i].dtype) for i in graph.captured]
+        self.sequence = Sequence(graph)
+        self.in_def, self.out_def = tree.flatten(args)[1], graph.out_def
+        self.signature = [(leaf.shape, leaf.dtype) if is_input(leaf) else (None, None) for leaf in leaves]
+        self._check(fun, leaves)
 
-    def is_stale(self) -> bool:
-        """Whether an array that fun closes over has been replaced by one of another shape."""
-        return any(np.shape(read()) != shape for read, shape in zip(self.readers, self.shapes, strict=True))
+    def _check(self, fun: Callable, leaves: list) -> None:
+        """Compare with fun at two points. The second is made up: if fun refuses it, it proves nothing."""
+        for moved in (False, True):
+            if moved:
+                leaves = [x + 1e-3 * (1 + np.abs(x)).astype(x.dtype) if is_input(x) else x for x in leaves]
+            try:
+                wanted = tree.flatten(fun(*tree.unflatten(self.in_def, leaves)))[0]
+            except Exception:
+                if moved:
+                    return
+                raise
+            for got, x in zip(tree.flatten(self(leaves, self.captured()))[0], wanted, strict=True):
+                if tree.is_floating(x) and not close(np.asarray(got), np.asarray(x)):
+                    raise ImpureError("the function gave two answers for the same arguments: it is not pure")
 
-    def __call__(self, leaves: list) -> Any:
-        arguments = [leaves[k] for k in self.positions] + [read() for read in self.readers]
-        results = [np.empty(v.shape, self.real) for v in self.values]
-        self.program.run(arguments, results).forward()
-        return tree.unflatten(
-            self.out_def, [x if v.shape else x[()] for x, v in zip(results, self.values, strict=True)]
-        )
+    def fits(self, leaves: list, treedef: Any) -> bool:
+        """Whether these arguments, all arrays, have the signature of this one."""
+        if treedef != self.in_def:
+            return False
+        for leaf, (shape, dtype) in zip(leaves, self.signature, strict=True):
+            if type(leaf) is not np.ndarray or leaf.shape != shape or leaf.dtype is not dtype:
+                return False
+        return True
+
+    def captured(self) -> list | None:
+        """What fun closes over, as it is now; None if an array has been replaced by one of another shape."""
+        found = [read() for read in self.readers]
+        for x, (shape, dtype) in zip(found, self.captured_like, strict=True):
+            if type(x) is not np.ndarray or x.shape != shape or x.dtype != dtype:
+                return None
+        return found
+
+    def __call__(self, leaves: list, captured: list) -> Any:
+        results = self.sequence([leaves[k] for k in self.positions], captured)
+        return tree.unflatten(self.out_def, [x[()] if type(x) is np.ndarray and x.ndim == 0 else x for x in results])
+
+
+def is_input(leaf: Any) -> bool:
+    """Whether a Program takes a leaf of the arguments as an input; all others are constants of it."""
+    return isinstance(leaf, (np.ndarray, np.generic)) and leaf.dtype.kind in "fc"
 
 
 def compile(fun: Callable) -> Compiled:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from .._kernels.rk import nonfinite_find
 from ..autodiff import tree, vjp
 from ..autodiff.node import Node, concrete, lift
 from ..autodiff.primitive import is_traced
@@ -52,7 +53,8 @@ class Field:
         self._choose(wanted)
         self._graphs: dict[bool, Graph | None] = {}
         self._checks: dict[bool, int] = {}
-        self._debugged: Graph | None = None  # with NODE_CORE_DEBUG=1
+        self._debug = os.environ.get("NODE_CORE_DEBUG") == "1"
+        self._debugged: Graph | None = None
         self._programs: dict[tuple, FieldProgram | None] = {}
         self._warned: set[str] = set()
         self._keeps = isinstance(func, Compiled)
@@ -92,6 +94,19 @@ class Field:
             leaves[i] = leaf
         return self.with_leaves(leaves)
 
+    def wanting(self, wanted: Sequence[bool]) -> Field:
+        """The same field, differentiated by these parameters only."""
+        other = self.with_leaves(self.arg_leaves)
+        other.wanted = list(wanted)
+        return other
+
+    def lasting(self) -> Field:
+        """The same field for calls to come: its Programs read arrays that func closes over at every call."""
+        other = self.with_leaves(self.arg_leaves)
+        if not self._keeps:
+            other._keeps, other._programs = True, {}
+        return other
+
     @property
     def parameters(self) -> list:
         """The floating arrays of args, and its traced numbers."""
@@ -122,6 +137,17 @@ class Field:
             parts.append(np.reshape(y[start : start + size], shape))
             start += size
         return tree.unflatten(self.y_def, parts)
+
+    def check_finite(self, flat: np.ndarray) -> None:
+        """ValueError, with the user's name for the entry, if a state (n,) is not finite."""
+        if self.size == 0 or nonfinite_find(flat) < 0:
+            return
+        for leaf, path in zip(tree.flatten(self.unravel(flat))[0], self.paths, strict=True):
+            bad = np.argwhere(~np.isfinite(leaf))
+            if len(bad):
+                index = tuple(int(i) for i in bad[0])
+                where = f"{path}{list(index) if index else ''}".replace("y", "y0", 1)
+                raise ValueError(f"y0 must be finite, got {leaf[index]} at {where}")
 
     def split(self, flat: np.ndarray) -> list:
         """A vector (p,) as one array for every parameter that is differentiated by."""
@@ -211,7 +237,7 @@ class Field:
         With NODE_CORE_DEBUG=1 there are no Programs: every result of the traced graph is looked at, and the first
         that is not finite is named with the user's line (FloatingPointError).
         """
-        if os.environ.get("NODE_CORE_DEBUG") == "1":
+        if self._debug:
             self._debugged = trace(self.flat, t, y, [concrete(p) for p in self.parameters])
             return None
         key = (gradient, with_t, *(self.wanted if gradient else ()))

@@ -110,7 +110,7 @@ def constants_folded(graph: Graph) -> Graph:
     """What depends on constants alone is computed once, here."""
 
     def rule(new: Rewriter, step: Instruction, operands: tuple) -> int | None:
-        if not all(i in new.constants for i in operands):
+        if step.primitive.whole or not all(i in new.constants for i in operands):
             return None
         with np.errstate(all="ignore"):
             return new.constant(step.primitive.evaluate(*[new.constants[i] for i in operands], **step.params))

@@ -193,6 +193,15 @@ class GraphTrace(Trace):
         raise TraceError(_depends("a branch (if, while, and, or, assert) or a mask", "np.where(condition, x, y)"))
 
 
+def is_recorded(x: Any) -> bool:
+    """Whether x is a value of a graph that is being traced, at whatever depth of other traces."""
+    while type(x) is Node:
+        if isinstance(x.owner, GraphTrace):
+            return True
+        x = x.value
+    return False
+
+
 def _depends(what: str, instead: str) -> str:
     return f"{user_line()}: {what} depends on the value of a traced array; write {instead} instead"
 
@@ -218,10 +227,13 @@ def user_line() -> str:
     return f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
 
-def trace(fun: Callable, *args: Any, live: Callable[[np.ndarray], Any] | None = None) -> Graph:
+def trace(
+    fun: Callable, *args: Any, live: Callable[[np.ndarray], Any] | None = None, arrays_only: bool = False
+) -> Graph:
     """The graph of ``fun(*args)``: what it computes for arguments of these shapes and dtypes.
 
-    Every numeric leaf of args becomes an input; other leaves (strings, None) are kept as they are. The
+    Every numeric leaf of args becomes an input (with arrays_only those that are floating arrays or NumPy's floating
+    numbers); other leaves (strings, None) are kept as they are. The
     function runs once, on the arguments given. Raises TraceError, with the line of the user's code, if its
     course depends on their values. Other arrays are constants, unless live(array) is not None: these are
     `captured`.
@@ -237,9 +249,12 @@ def trace(fun: Callable, *args: Any, live: Callable[[np.ndarray], Any] | None = 
     leaves, in_def = tree.flatten(args)
     names = _argument_names(fun, args)
     boxed, inputs = [], []
+    kinds = (np.generic, np.ndarray) if arrays_only else (bool, int, float, complex, np.generic, np.ndarray, Node)
     for leaf, name in zip(leaves, names, strict=True):
         inputs.append(recorder.add(leaf, "input", name))
-        numeric = isinstance(leaf, (bool, int, float, complex, np.generic, np.ndarray, Node))
+        numeric = isinstance(leaf, kinds)
+        if arrays_only:
+            numeric = numeric and leaf.dtype.kind in "fc"
         boxed.append(Node(concrete(leaf), recorder, inputs[-1]) if numeric else leaf)
     out = run(recorder, fun, tree.unflatten(in_def, boxed))
     out_leaves, out_def = tree.flatten(out)

@@ -9,6 +9,7 @@ from .integrate import Run, adjoint_backward, discrete_backward, integrate
 from .solution import Record, Solution, Stats
 from .tableau import Tableau
 from .tableaus import METHODS, Method, methods, tableau
+from .times import checked_times
 
 __all__ = [
     "METHODS",
@@ -22,6 +23,7 @@ __all__ = [
     "Stats",
     "Tableau",
     "adjoint_backward",
+    "checked_times",
     "discrete_backward",
     "integrate",
     "methods",
