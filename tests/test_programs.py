@@ -227,6 +227,15 @@ def test_small_functions_run_element_by_element():
         np.testing.assert_allclose(y, want, rtol=1e-9)
 
 
+@pytest.mark.parametrize("n", [3, 40])
+def test_one_element_of_an_array_is_read_from_its_place(n):
+    x = RNG.standard_normal((n, n))
+    fun = nc.compile(lambda x: x * x[1, 2] + np.sin(x) * x[..., 0, 1] + x[2, :1])
+    assert_close(fun(x), x * x[1, 2] + np.sin(x) * x[0, 1] + x[2, :1], 1e-14)
+    scattered = nc.compile(nc.grad(lambda x: x[2, 1] * np.sum(np.sin(x) * x)))
+    assert_close(scattered(x), nc.grad(lambda x: x[2, 1] * np.sum(np.sin(x) * x))(x), 1e-13)
+
+
 def test_programs_nest():
     x = RNG.standard_normal(4)
     gradient = nc.compile(nc.grad(lambda x: np.sum(np.sin(x) ** 3)))

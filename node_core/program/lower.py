@@ -243,7 +243,7 @@ class Lowering:
         if name == "broadcast_to":
             return source.moved(lambda x: np.broadcast_to(x, shape))
         if name == "getitem":
-            return source.moved(lambda x: x[step.params["index"]])
+            return source.indexed(step.params["index"])
         return source
 
     # --- values ---
@@ -509,7 +509,7 @@ class Lowering:
             self.add(Copy(level, step.line, out=out, x=zero))
         index = self._index(step, step.operands[1:])
         if len(step.operands) == 1:
-            self.add(Copy(level, step.line, out=out.moved(lambda v: v[index]), x=x))
+            self.add(Copy(level, step.line, out=out.indexed(index), x=x))
             return
         places = out.offsets()[index]
         x = x if x.shape == places.shape else x.moved(lambda v: np.broadcast_to(v, places.shape))

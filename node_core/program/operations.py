@@ -73,9 +73,16 @@ class View:
         """The view that NumPy's own `move` (an index, a transpose, a broadcast) makes of it."""
         before = self.dummy()
         after = move(before)
+        if not isinstance(after, np.ndarray):  # a number that NumPy has read, and not a view
+            raise AssertionError("a move must give an array: index with an Ellipsis behind")
         start = before.__array_interface__["data"][0]
         shift = after.__array_interface__["data"][0] - start if after.size else 0
         return View(self.buffer, self.offset + shift, after.shape, after.strides)
+
+    def indexed(self, index: tuple) -> View:
+        """The view that a basic index makes; an Ellipsis behind it keeps one element an array without axes."""
+        index = index if any(item is Ellipsis for item in index) else (*index, Ellipsis)
+        return self.moved(lambda x: x[index])
 
     def offsets(self) -> np.ndarray:
         """The place of every element in the buffer, shaped like the view."""
