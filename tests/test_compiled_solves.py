@@ -260,3 +260,58 @@ def test_a_training_loop_goes_as_without():
             p, state = opt.update(p, grads, state)
         losses.append((value, p))
     same(losses[0], losses[1], 1e-10)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("transform", [nc.grad, nc.jacobian, nc.hessian, nc.value_and_grad])
+def test_derivatives_see_closed_over_arrays_change_though_no_argument_meets_them(transform):
+    w = np.array([2.0, 3.0])
+
+    def fun(x):
+        return np.sum(x @ np.outer(w, w)) + np.sum(w * x**2)
+
+    compiled = nc.compile(transform(fun))
+    compiled(np.ones(2))
+    w *= 2.0
+    same(compiled(np.ones(2)), transform(fun)(np.ones(2)))
+
+
+@pytest.mark.filterwarnings("error")
+def test_directions_given_as_plain_arrays_meet_closed_over_arrays_as_they_are_now():
+    w = np.array([[2.0, 3.0], [1.0, -1.0]])
+    forward = nc.compile(lambda x: nc.jvp(lambda x: x @ w, (x,), (np.array([1.0, 0.0]),))[1])
+    backward = nc.compile(lambda x: nc.vjp(lambda x: x @ w, x)[1](np.array([1.0, 0.0]))[0])
+    columns = nc.compile(nc.jacobian(lambda x: np.tanh(x) @ w))
+    x = np.array([0.3, 0.2])
+    for _ in range(2):
+        same((forward(x), backward(x)), (w[0], w[:, 0]))
+        same(columns(x), (w * (1 - np.tanh(x) ** 2)[:, None]).T)
+        w *= 3.0
+
+
+@pytest.mark.filterwarnings("error")
+def test_constants_computed_from_closed_over_arrays_follow_them():
+    w, index, nan = np.array([2.0, 3.0]), np.array([0, 1]), np.array([np.nan, 1.0])
+
+    def loss(x):
+        scale = 2 * w  # the field closes over what was made here
+        y = nc.odeint(lambda t, y: -scale * y, x, T)
+        return np.sum(y[-1][index] * np.outer(w, w)[0]) + np.where(np.isnan(nan[0]), 0.0, x[0])
+
+    compiled = compiled_like(nc.value_and_grad(loss), np.ones(2))
+    kept = dict(compiled._plain)
+    compiled(np.ones(2))
+    assert compiled._plain == kept  # nothing was traced again
+    w[0] = 1.5
+    same(compiled(np.ones(2)), nc.value_and_grad(loss)(np.ones(2)))
+    index[1] = 0
+    same(compiled(np.ones(2)), nc.value_and_grad(loss)(np.ones(2)))
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_compiled_field_follows_what_it_computes_from_closed_over_arrays():
+    w = np.array([1.0, 2.0])
+    field = nc.compile(lambda t, y: -(w * w) * y + np.sum(w))
+    for _ in range(2):
+        same(nc.odeint(field, np.ones(2), T), nc.odeint(field.fun, np.ones(2), T))
+        w *= 0.5

@@ -71,10 +71,11 @@ cdef class _Pulled:
     cdef bint with_t
 
     def __cinit__(self, _Problem problem, Run run, g, bint with_t):
-        m, n = len(problem.t), len(problem.y0)
+        cdef int code = cnp.PyArray_TYPE(problem.y0)
+        cdef cnp.npy_intp m = problem.t.shape[0], n = problem.y0.shape[0], p = run.program.c.parameters
         self.g = _like(np.ascontiguousarray(g), problem.y0, (m, n), "g")
-        self.y0_bar, self.t_bar = np.empty_like(problem.y0), np.zeros(m)
-        self.parameters = np.zeros(run.program.parameters, problem.y0.dtype)
+        self.y0_bar, self.t_bar = cnp.PyArray_EMPTY(1, &n, code, 0), cnp.PyArray_ZEROS(1, &m, cnp.NPY_FLOAT64, 0)
+        self.parameters = cnp.PyArray_ZEROS(1, &p, code, 0)
         self.with_t = with_t
 
     cdef void fill(self, nc.nc_pullback *p, _Problem problem, Run run):

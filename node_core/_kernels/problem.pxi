@@ -75,14 +75,15 @@ cdef class _Problem:
     def __cinit__(self, fun, y0, t, tableau, control, bint record):
         self.y0 = _plain(y0, 1, "y0")
         self.kernels = _kernels(self.y0)
-        if type(t) is not np.ndarray or t.dtype != np.float64 or t.ndim != 1 or len(t) < 2:
+        if type(t) is not np.ndarray or cnp.PyArray_TYPE(t) != cnp.NPY_FLOAT64 or t.ndim != 1 or len(t) < 2:
             raise TypeError(f"t must be a float64 array (m,) with m >= 2, got {_describe(t)}")
-        self.t = np.ascontiguousarray(t)
+        self.t = cnp.PyArray_GETCONTIGUOUS(t)
         self.tableau, self.control = _tableau_of(tableau), _control_of(control, len(y0))
         self.run = fun if isinstance(fun, Run) else None
         self.callback = _Callback(fun, control.norm, y0)
-        self.out = np.empty((len(t), len(y0)), y0.dtype)
-        self.y_last = y0.copy()
+        cdef cnp.npy_intp[2] shape = [self.t.shape[0], self.y0.shape[0]]
+        self.out = cnp.PyArray_EMPTY(2, shape, cnp.PyArray_TYPE(self.y0), 0)
+        self.y_last = cnp.PyArray_NewCopy(self.y0, cnp.NPY_CORDER)
         self.c.poll = <nc.nc_poll_fn>_poll
         self.c.rhs, self.c.norm, self.c.rhs_ctx = <nc.nc_rhs_fn>_rhs, NULL, <void *>self.callback
         if self.run is not None:
@@ -99,9 +100,9 @@ cdef class _Problem:
         self.c.y_last = cnp.PyArray_DATA(self.y_last)
         self.outcome.component = self.outcome.cause_component = -1
         if record:
-            if nc.nc_record_init(&self.record, y0.nbytes, self.tableau.c.rows):
+            if nc.nc_record_init(&self.record, cnp.PyArray_NBYTES(self.y0), self.tableau.c.rows):
                 raise MemoryError("the record of the steps is too large")
-            self.output_step = np.zeros(len(t), np.int64)
+            self.output_step = cnp.PyArray_ZEROS(1, shape, cnp.NPY_INT64, 0)
             self.c.record = &self.record
             self.c.output_step = <int64_t *>cnp.PyArray_DATA(self.output_step)
             if self.run is not None:

@@ -77,21 +77,27 @@ cdef class Run:
 
     def __cinit__(self, Program program, list arguments, list results=None):
         cdef cnp.ndarray array = program.constants
-        cdef int i, count
+        cdef int i, count, status, code = cnp.PyArray_TYPE(array)
+        cdef void **places
         self.program = program
         self.kernels = _kernels(program.constants)
         self.arrays = [program.constants, *arguments, *(results or [])]
         count = len(self.arrays)
         if count != program.c.bases - nc.NC_BASE_FREE:
             raise ValueError(f"a run takes {program.c.bases - nc.NC_BASE_FREE} arrays, got {count}")
-        cdef cnp.ndarray pointers = np.empty(count, np.uintp)
-        cdef void **places = <void **>cnp.PyArray_DATA(pointers)
-        for i in range(count):
-            array = self.arrays[i]
-            if array.dtype != program.constants.dtype or not array.flags.c_contiguous:
-                raise TypeError(f"argument {i} must be a contiguous {program.constants.dtype} array")
-            places[i] = cnp.PyArray_DATA(array)
-        if nc.nc_run_create(&self.c, &program.c, array.itemsize, places, self.kernels.execute):
+        places = <void **>PyMem_Malloc(count * sizeof(void *))
+        if places == NULL:
+            raise MemoryError("no memory for the run of a Program")
+        try:
+            for i in range(count):
+                array = self.arrays[i]
+                if cnp.PyArray_TYPE(array) != code or not cnp.PyArray_ISCARRAY_RO(array):
+                    raise TypeError(f"argument {i} must be a contiguous {program.constants.dtype} array")
+                places[i] = cnp.PyArray_DATA(array)
+            status = nc.nc_run_create(&self.c, &program.c, cnp.PyArray_ITEMSIZE(array), places, self.kernels.execute)
+        finally:
+            PyMem_Free(places)
+        if status:
             raise MemoryError("no memory for the run of a Program")
 
     def __dealloc__(self):

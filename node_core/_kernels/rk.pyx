@@ -11,9 +11,10 @@ import numpy as np
 
 cimport numpy as cnp
 from cpython.exc cimport PyErr_CheckSignals
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport int64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memcmp, memcpy, memset
 
 from node_core._kernels cimport nc
 
@@ -131,6 +132,18 @@ def is_monotone(t) -> bool:
         if not sign * (times[i] - times[i - 1]) > 0:
             return False
     return span - span == 0  # neither NaN nor infinite
+
+
+def same_bits(x, y) -> bool:
+    """Whether x and y are arrays of one shape and dtype that hold the same bits."""
+    if type(x) is not np.ndarray or type(y) is not np.ndarray:
+        return False
+    cdef cnp.ndarray a = x, b = y
+    if x.shape != y.shape or x.dtype != y.dtype or x.dtype.hasobject:
+        return False
+    if not (cnp.PyArray_ISCARRAY_RO(a) and cnp.PyArray_ISCARRAY_RO(b)):
+        return a.tobytes() == b.tobytes()
+    return memcmp(cnp.PyArray_DATA(a), cnp.PyArray_DATA(b), cnp.PyArray_NBYTES(a)) == 0
 
 
 def worst_find(scaled):

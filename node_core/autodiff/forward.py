@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from . import tree
-from .node import Node, Trace, apply, run
+from .node import Node, Trace, apply, recorded, run
 from .primitive import is_traced, match
 
 __all__ = ["ForwardTrace", "jvp"]
@@ -50,7 +50,7 @@ def jvp(fun: Callable, primals: tuple, tangents: tuple) -> tuple[Any, Any]:
             continue
         if np.shape(t) != np.shape(leaf):
             raise ValueError(f"jvp: a tangent must be shaped like its primal, {np.shape(leaf)}, got {np.shape(t)}")
-        boxed.append(Node(leaf, trace, match(t, leaf)))
+        boxed.append(Node(leaf, trace, recorded(match(t, leaf), leaf)))
     out_leaves, out_def = tree.flatten(run(trace, fun, tree.unflatten(treedef, boxed)))
     mine = [is_traced(x) and x.owner is trace for x in out_leaves]
     values = [x.value if own else x for x, own in zip(out_leaves, mine, strict=True)]

@@ -14,6 +14,7 @@ answer 2 ("perturbation confusion", Siskind and Pearlmutter 2005).
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -23,7 +24,7 @@ from . import tree
 from .advice import CUTS, absent_attribute, advice_on_objects, leaves_graph, no_rule
 from .calls import UFUNC_DEFAULTS, call, numpy_name_of, says_nothing, what_instead
 
-__all__ = ["Node", "Trace", "apply", "concrete", "lift", "run"]
+__all__ = ["Node", "Trace", "apply", "concrete", "lift", "recorded", "run"]
 
 _levels = itertools.count(1)
 
@@ -32,7 +33,14 @@ FUNCTIONS: dict[Any, Callable] = {}
 
 
 class Trace:
-    """What the three kinds of trace share; `level` orders them, later ones being the inner ones."""
+    """What the kinds of trace share; `level` orders them, later ones being the inner ones.
+
+    leading: how many axes its Nodes do not show, the first ones of their values.
+    sees_changes: it writes a graph in which closed-over arrays are no constants; then it has `constant(x) -> Node`.
+    """
+
+    leading = 0
+    sees_changes = False
 
     def __init__(self) -> None:
         self.level = next(_levels)
@@ -106,6 +114,19 @@ def concrete(x: Any) -> Any:
     """The plain array or scalar at the bottom of a Node."""
     while type(x) is Node:
         x = x.value
+    return x
+
+
+def recorded(x: Any, like: Any) -> Any:
+    """A plain x as a value of the graph in which `like` is one, if the graph sees its closed-over arrays change.
+
+    A seed of a derivative that stayed plain would meet a closed-over W as NumPy's own arrays do, unseen: seed @ W would
+    be a constant of the graph. Zeros stay plain: whatever is linear in them is zero.
+    """
+    while type(like) is Node:
+        if like.owner.sees_changes and type(x) is not Node and np.any(x):
+            return like.owner.constant(x)
+        like = like.value
     return x
 
 
@@ -201,8 +222,9 @@ class Node:
 
     @property
     def shape(self) -> tuple:
-        value = concrete(self)
-        return value.shape if type(value) is np.ndarray else np.shape(value)
+        value, leading = self.value, self.owner.leading
+        shape = value.shape if type(value) in (np.ndarray, Node) else np.shape(value)
+        return shape[leading:] if leading else shape
 
     @property
     def ndim(self) -> int:
@@ -210,7 +232,7 @@ class Node:
 
     @property
     def size(self) -> int:
-        return int(np.size(concrete(self)))
+        return math.prod(self.shape)
 
     @property
     def dtype(self) -> np.dtype:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from . import tree
-from .node import Node, Trace, apply, run
+from .node import Node, Trace, apply, recorded, run
 from .primitive import match
 
 __all__ = ["ReverseTrace", "vjp"]
@@ -104,6 +104,8 @@ def vjp(fun: Callable, *primals: Any) -> tuple[Any, Callable]:
                 )
             if place is not None:
                 g = match(g, value)
+                if type(value) is Node:
+                    g = recorded(g, value)
                 seeds[place] = g if place not in seeds else seeds[place] + g
         found = trace.pull(seeds) if seeds else {}
         grads = [

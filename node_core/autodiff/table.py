@@ -24,6 +24,11 @@ def _where_zero(x: Any, instead: float) -> Any:
     return np.where(x == 0, np.asarray(instead, dtype=x.dtype if hasattr(x, "dtype") else None), x)
 
 
+def _inverse(y: Any) -> Any:
+    """1 / y; of a Python number a Python number, which takes the precision of what it meets."""
+    return float(np.divide(1, y)) if type(y) in (int, float) else np.divide(1, y)
+
+
 def _power_dx(out: Any, x: Any, y: Any) -> Any:
     """y x^(y-1), and 0 where y = 0 (there 0 * 0^-1 would be NaN)."""
     if isinstance(y, (int, float)):
@@ -78,9 +83,7 @@ def _H(a: Any) -> Any:
 ADD = elementwise("add", operator.add, 1, 1)
 SUBTRACT = elementwise("subtract", operator.sub, 1, -1)
 MULTIPLY = elementwise("multiply", operator.mul, lambda out, x, y: y, lambda out, x, y: x)
-DIVIDE = elementwise(
-    "divide", operator.truediv, lambda out, x, y: np.divide(1, y), lambda out, x, y: np.divide(-out, y)
-)
+DIVIDE = elementwise("divide", operator.truediv, lambda out, x, y: _inverse(y), lambda out, x, y: np.divide(-out, y))
 POWER = elementwise("power", operator.pow, _power_dx, _power_dy)
 NEGATIVE = elementwise("negative", operator.neg, -1)
 REMAINDER = elementwise("remainder", operator.mod, 1, lambda out, x, y: -np.floor(x / y))

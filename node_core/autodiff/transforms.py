@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from . import tree
+from .columns import ColumnsTrace, NoColumnRuleError
 from .forward import ForwardTrace, jvp
-from .node import Node, concrete
+from .node import Node, concrete, recorded
 from .primitive import NoForwardRuleError
 from .reverse import ReverseTrace, vjp
 from .table import STOP
@@ -122,9 +123,9 @@ def jacobian(fun: Callable, argnums: Argnums = 0) -> Callable:
     """The Jacobian, shaped ``out.shape + argument.shape`` for each output and argument leaf.
 
     Nested like the output and, inside, like the argument; None at leaves of either that hold no number to
-    differentiate. Runs column by column in forward mode or row by row in reverse mode, whichever needs fewer
-    passes. Of a real function of a complex z = x + iy it gives dL/dx + i dL/dy, as `grad` does; of a complex
-    function df/dx, which is f'(z) where f is holomorphic.
+    differentiate. Runs in forward mode, all columns of an argument leaf at once, or row by row in reverse mode if
+    there are fewer rows than columns. Of a real function of a complex z = x + iy it gives dL/dx + i dL/dy, as `grad`
+    does; of a complex function df/dx, which is f'(z) where f is holomorphic.
     """
 
     @functools.wraps(fun)
@@ -136,9 +137,9 @@ def jacobian(fun: Callable, argnums: Argnums = 0) -> Callable:
         out, pullback = vjp(inner, *primals)
         out_leaves, out_def = tree.flatten(out)
         in_leaves, in_def = tree.flatten(primals)
-        n_out, n_in = (sum(int(np.size(concrete(x))) for x in xs) for xs in (out_leaves, in_leaves))
+        n_out, n_in = (sum(int(np.size(x)) for x in xs) for xs in (out_leaves, in_leaves))
         complex_in, complex_out = (any(np.iscomplexobj(x) for x in xs) for xs in (in_leaves, out_leaves))
-        by_columns = complex_out or (n_in < n_out and not complex_in)
+        by_columns = complex_out or (n_in <= n_out and not complex_in)
         try:
             blocks = _by_columns(inner, in_leaves, in_def, out_leaves) if by_columns else None
         except NoForwardRuleError:
@@ -155,7 +156,7 @@ def jacobian(fun: Callable, argnums: Argnums = 0) -> Callable:
 
 def _units(leaves: list, k: int) -> Any:
     """For every entry of leaf k the list of leaves that is 1 there and 0 elsewhere."""
-    for i in range(int(np.size(concrete(leaves[k])))):
+    for i in range(int(np.size(leaves[k]))):
         units = [np.zeros(np.shape(x), np.asarray(concrete(x)).dtype) for x in leaves]
         units[k].reshape(-1)[i] = 1
         yield [u[()] for u in units]
@@ -175,23 +176,51 @@ def _by_rows(pullback: Callable, out_leaves: list, out_def: Any, in_leaves: list
 
 
 def _by_columns(fun: Callable, in_leaves: list, in_def: Any, out_leaves: list) -> list[list]:
-    """blocks[output leaf][input leaf], one jvp for every input entry."""
-    primals = tree.unflatten(in_def, in_leaves)
+    """blocks[output leaf][input leaf]: all columns of an input leaf at once, or one by one where that has no rule."""
     blocks: list[list] = [[] for _ in out_leaves]
     for j, x in enumerate(in_leaves):
         if not tree.is_floating(x):
-            for block in blocks:
-                block.append(None)
-            continue
-        columns = [tree.flatten(jvp(fun, primals, tree.unflatten(in_def, unit))[1])[0] for unit in _units(in_leaves, j)]
-        for k, out in enumerate(out_leaves):
-            if out is None:
-                blocks[k].append(None)
-                continue
-            stacked = [np.reshape(column[k], (*np.shape(out), 1)) for column in columns]
-            empty = np.zeros((*np.shape(out), 0), np.asarray(concrete(out)).dtype)
-            blocks[k].append(np.reshape(np.concatenate([empty, *stacked], axis=-1), np.shape(out) + np.shape(x)))
+            found: list = [None] * len(out_leaves)
+        else:
+            try:
+                found = _columns_at_once(fun, in_leaves, in_def, j)
+            except NoColumnRuleError:
+                found = _columns_one_by_one(fun, in_leaves, in_def, j)
+        for block, columns, out in zip(blocks, found, out_leaves, strict=True):
+            empty = out is None or columns is None
+            block.append(None if empty else np.reshape(columns, np.shape(out) + np.shape(x)))
     return blocks
+
+
+def _columns_at_once(fun: Callable, in_leaves: list, in_def: Any, j: int) -> list:
+    """For every output leaf (*shape, n): its derivatives by the n entries of input leaf j."""
+    leaf = in_leaves[j]
+    n = int(np.size(leaf))
+    trace = ColumnsTrace(n)
+    tangents = [_zeros_like(x) for x in in_leaves]
+    units = np.eye(n, dtype=tangents[j].dtype).reshape(n, *np.shape(leaf))
+    tangents[j] = trace.columns(recorded(units, leaf))
+    _, found = jvp(fun, tree.unflatten(in_def, in_leaves), tree.unflatten(in_def, tangents))
+    trace.close()
+    columns = []
+    for t in tree.flatten(found)[0]:
+        if type(t) is Node and t.owner is trace:
+            columns.append(np.moveaxis(t.value, 0, -1))
+        else:
+            columns.append(None if t is None else np.zeros((*np.shape(t), n), np.asarray(concrete(t)).dtype))
+    return columns
+
+
+def _columns_one_by_one(fun: Callable, in_leaves: list, in_def: Any, j: int) -> list:
+    """The same by one jvp for each entry."""
+    primals, columns = tree.unflatten(in_def, in_leaves), []
+    for unit in _units(in_leaves, j):
+        columns.append(tree.flatten(jvp(fun, primals, tree.unflatten(in_def, unit))[1])[0])
+    return [None if parts[0] is None else np.stack(parts, axis=-1) for parts in zip(*columns, strict=True)]
+
+
+def _zeros_like(x: Any) -> np.ndarray:
+    return np.zeros(np.shape(x), np.asarray(concrete(x)).dtype)[()]
 
 
 def _assemble(rows: list, shape: tuple, like: Any) -> Any:

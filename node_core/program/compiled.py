@@ -12,8 +12,8 @@ import numpy as np
 from ..autodiff import tree
 from ..autodiff.node import Node
 from .field_program import ImpureError, close, refusal
-from .reachable import reachable_arrays
-from .trace import line_of, trace
+from .reachable import Captured, Reachable
+from .trace import Graph, line_of, trace
 
 __all__ = ["Compiled", "compile", "keep", "signature"]
 
@@ -54,6 +54,8 @@ class Compiled:
     True
     """
 
+    only_reads = ("fun",)
+
     def __init__(self, fun: Callable) -> None:
         if not callable(fun):
             raise TypeError(f"compile: fun must be callable, got {type(fun).__name__}")
@@ -70,14 +72,14 @@ class Compiled:
             return self.fun(*args)
         last = self._last  # one attribute read: another thread may put its own there
         if last is not None and last.fits(leaves, treedef):  # a loop calls with one signature: no key is made
-            captured = last.captured()
+            captured = last.captured.read()
             if captured is not None:
                 return last(leaves, captured)
         kept = self._kept(args, leaves, treedef)
         if kept is None:
             return self.fun(*args)
         self._last = kept if kept.positions == list(range(len(leaves))) else None
-        return kept(leaves, kept.captured())
+        return kept(leaves, kept.captured.read())
 
     def listing(self, *args: Any) -> str:
         """The Program for these arguments as text. Raises TypeError, saying why, if there is none."""
@@ -92,7 +94,7 @@ class Compiled:
     def _kept(self, args: tuple, leaves: list, treedef: Any) -> _Kept | None:
         key = (treedef, tuple(map(signature, leaves)))
         kept = self._plain.get(key)
-        if key not in self._plain or (kept is not None and kept.captured() is None):
+        if key not in self._plain or (kept is not None and kept.captured.read() is None):
             kept = self._made(args)
             keep(self._plain, key, kept)
             if len(self._plain) == MANY:
@@ -126,12 +128,11 @@ class _Kept:
     def __init__(self, fun: Callable, args: tuple, leaves: list) -> None:
         from .sequence import Sequence  # with the first Program: see `field_program`
 
-        live = reachable_arrays(fun)
+        live = Reachable(fun)
         graph = trace(fun, *args, live=live, arrays_only=True)
         self.positions = [k for k, leaf in enumerate(leaves) if is_input(leaf)]
         graph.inputs = [graph.inputs[k] for k in self.positions]
-        self.readers = [live(x) for x in graph.captured.values()]
-        self.captured_like = [(graph.values[i].shape, graph.values[i].dtype) for i in graph.captured]
+        self.captured = Captured(live, graph.captured.values(), graph.made_arrays or _reads_others(graph, live))
         self.sequence = Sequence(graph)
         self.in_def, self.out_def = tree.flatten(args)[1], graph.out_def
         self.signature = [(leaf.shape, leaf.dtype) if is_input(leaf) else (None, None) for leaf in leaves]
@@ -148,7 +149,7 @@ class _Kept:
                 if moved:
                     return
                 raise
-            for got, x in zip(tree.flatten(self(leaves, self.captured()))[0], wanted, strict=True):
+            for got, x in zip(tree.flatten(self(leaves, self.captured.read()))[0], wanted, strict=True):
                 if tree.is_floating(x) and not close(np.asarray(got), np.asarray(x)):
                     raise ImpureError("the function gave two answers for the same arguments: it is not pure")
 
@@ -161,17 +162,17 @@ class _Kept:
                 return False
         return True
 
-    def captured(self) -> list | None:
-        """What fun closes over, as it is now; None if an array has been replaced by one of another shape."""
-        found = [read() for read in self.readers]
-        for x, (shape, dtype) in zip(found, self.captured_like, strict=True):
-            if type(x) is not np.ndarray or x.shape != shape or x.dtype != dtype:
-                return None
-        return found
-
     def __call__(self, leaves: list, captured: list) -> Any:
         results = self.sequence([leaves[k] for k in self.positions], captured)
         return tree.unflatten(self.out_def, [x[()] if type(x) is np.ndarray and x.ndim == 0 else x for x in results])
+
+
+def _reads_others(graph: Graph, live: Reachable) -> bool:
+    """Whether a solve's func reads arrays that are not in reach of the function that solves: it made them itself."""
+    for step in graph.instructions:
+        if step.primitive.whole and not Reachable(step.primitive.func).readers.keys() <= live.readers.keys():
+            return True
+    return False
 
 
 def is_input(leaf: Any) -> bool:

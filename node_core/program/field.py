@@ -20,7 +20,7 @@ from ..autodiff.node import Node, concrete, lift
 from ..autodiff.primitive import is_traced
 from .compiled import Compiled, signature
 from .field_program import FieldProgram, close, field_program, refusal
-from .reachable import reachable_arrays
+from .reachable import Reachable
 from .trace import Graph, TraceError, line_of, trace
 
 __all__ = ["ClosedOverError", "Field", "closed_over_names"]
@@ -244,13 +244,15 @@ class Field:
         found = self._programs.get(key)
         if found is None and (self.dtype.kind != "f" or self.size == 0 or any(map(np.iscomplexobj, self.parameters))):
             return None
-        if key not in self._programs or (found is not None and found.is_stale()):
+        captured = found.captured.read() if found is not None else None
+        if key not in self._programs or (found is not None and captured is None):
             found = self._programs[key] = self._lowered(t, y, gradient, with_t)
-        return None if found is None else found.run(self.parameters)
+            captured = found.captured.read() if found is not None else None
+        return None if found is None else found.run(self.parameters, captured)
 
     def _lowered(self, t: float, y: np.ndarray, gradient: bool, with_t: bool) -> FieldProgram | None:
         try:
-            live = reachable_arrays(self.func) if self._keeps else None
+            live = Reachable(self.func) if self._keeps else None
             return field_program(self, t, y, gradient=gradient, with_t=with_t, live=live)
         except ClosedOverError:
             raise

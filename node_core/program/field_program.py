@@ -9,6 +9,7 @@ import numpy as np
 
 from .._kernels import rk
 from ..autodiff.node import Node, concrete
+from .reachable import Captured, Reachable
 from .roles import NotLowered, Roles
 from .trace import TraceError, trace
 
@@ -24,31 +25,23 @@ class ImpureError(Exception):
 
 
 class FieldProgram:
-    """The Program, and what beside the field's parameters it reads: arrays that func closes over.
+    """The Program, and what beside the field's parameters it reads: arrays that func closes over."""
 
-    captured: one ``() -> array`` each, read at every solve.
-    """
-
-    def __init__(self, program: Program, captured: Sequence[Callable[[], Any]]) -> None:
+    def __init__(self, program: Program, captured: Captured) -> None:
         self.program, self.captured = program, captured
-        self.shapes = [np.shape(read()) for read in captured]
 
-    def is_stale(self) -> bool:
-        """Whether an array that func closes over has been replaced by one of another shape."""
-        return any(np.shape(read()) != shape for read, shape in zip(self.captured, self.shapes, strict=True))
-
-    def run(self, parameters: Sequence) -> rk.Run:
-        """An execution with these parameters, and the captured arrays as they are now."""
-        return self.program.run([*map(concrete, parameters), *[read() for read in self.captured]])
+    def run(self, parameters: Sequence, captured: list) -> rk.Run:
+        """An execution with these parameters, and what `captured` has read."""
+        return self.program.run([*map(concrete, parameters), *captured])
 
 
 def field_program(
-    field: Field, t: float, y: np.ndarray, *, gradient: bool, with_t: bool, live: Callable | None = None
+    field: Field, t: float, y: np.ndarray, *, gradient: bool, with_t: bool, live: Reachable | None = None
 ) -> FieldProgram:
     """Trace and lower a field at (t, y); see `Field.compiled` for what is raised.
 
-    gradient: with the VJP; with_t: that of t, too. live(array) gives the reader of an array that func closes
-    over and that may change between solves, or None.
+    gradient: with the VJP; with_t: that of t, too. live: the arrays that func can read, which may change
+    between solves; None: they are constants.
     """
     from .program import build  # with the first Program: importing node_core took 1.6 x NumPy with it, 1.2 x without
 
@@ -74,16 +67,16 @@ def field_program(
         inputs[graph.inputs[2 + count]] = "cotangent"
         outputs = ["dy", "y_bar", *range(sum(field.wanted)), *(["t_bar"] if with_t else [])]
     inputs.update({number: count + k for k, number in enumerate(graph.captured)})
-    readers = [live(x) for x in graph.captured.values()] if live is not None else []
-    program = build(graph, Roles(inputs, outputs), field.dtype, count + len(readers))
-    found = FieldProgram(program, readers)
+    captured = Captured(live, graph.captured.values(), graph.made_arrays)
+    program = build(graph, Roles(inputs, outputs), field.dtype, count + len(captured))
+    found = FieldProgram(program, captured)
     _check(found, field, parameters, t, y)
     return found
 
 
 def _check(found: FieldProgram, field: Field, parameters: list, t: float, y: np.ndarray) -> None:
     """Compare with func at two points. The second is made up: if func refuses it, it proves nothing."""
-    run = found.run(parameters)
+    run = found.run(parameters, found.captured.read())
     for k, point in enumerate((y, y + 1e-3 * (1 + np.abs(y)))):
         point = np.ascontiguousarray(point, y.dtype)
         point.flags.writeable = False

@@ -67,6 +67,7 @@ class Graph:
                   that may change between runs (see `trace`).
     instructions: in order of execution; none without an effect on the outputs.
     outputs:      the numbers of the result's leaves; `out_def` their nesting.
+    made_arrays:  whether there are constants that the function has made itself, of whatever it reads.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Graph:
     instructions: list[Instruction]
     outputs: list[int]
     out_def: tree.TreeDef
+    made_arrays: bool = False
 
     def __call__(self, *args: Any) -> Any:
         """Run the graph in Python on arguments nested like those it was traced with; differentiable."""
@@ -148,6 +150,7 @@ class GraphTrace(Trace):
     captured: dict[int, Any] = field(default_factory=dict)
     instructions: list[Instruction] = field(default_factory=list)
     live: Callable[[np.ndarray], Any] | None = None
+    made_arrays: bool = False  # there are constants that the function has made, of whatever
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -155,6 +158,16 @@ class GraphTrace(Trace):
     def add(self, x: Any, kind: str, name: str) -> int:
         self.values.append(Value.of(x, kind, name))
         return len(self.values) - 1
+
+    @property
+    def sees_changes(self) -> bool:
+        return self.live is not None
+
+    def constant(self, x: Any) -> Node:
+        """A plain x as a value of this graph."""
+        number = self.add(x, "constant", "")
+        self.constants[number] = x
+        return Node(x, self, number)
 
     def number(self, x: Any) -> int:
         """The number of an operand: ours, closed over from another trace, or a constant."""
@@ -167,6 +180,7 @@ class GraphTrace(Trace):
             number = self.add(x, "captured", f"captured{len(self.captured)}")
             self.captured[number] = x
             return number
+        self.made_arrays = self.made_arrays or isinstance(x, (np.ndarray, np.generic))
         number = self.add(x, "constant", "")
         self.constants[number] = x.copy() if isinstance(x, np.ndarray) and x.flags.writeable else x
         return number
@@ -269,6 +283,7 @@ def trace(
         instructions=without_dead_code(recorder.instructions, outputs),
         outputs=outputs,
         out_def=out_def,
+        made_arrays=recorder.made_arrays,
     )
 
 

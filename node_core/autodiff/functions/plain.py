@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..node import FUNCTIONS, concrete, lift
+from ..node import FUNCTIONS, Node, concrete, lift
 from ..primitive import ALL
 from .registry import WITHOUT_DERIVATIVE, numpy_name
 
@@ -30,9 +30,17 @@ for _function in (
     _enter_nondifferentiable(_function)
 
 
+def _example(x: Any) -> Any:
+    """A plain array of x's shape and dtype; x's own where that has one."""
+    value = concrete(x)
+    if type(x) is Node and np.shape(value) != x.shape:  # a Node that does not show all its axes
+        return np.broadcast_to(value.dtype.type(0), x.shape)
+    return value
+
+
 def _enter_static(function: Any) -> None:
     def ours(*args: Any, **kwargs: Any) -> Any:
-        return function(*[concrete(a) for a in args], **{k: concrete(v) for k, v in kwargs.items()})
+        return function(*[_example(a) for a in args], **{k: _example(v) for k, v in kwargs.items()})
 
     FUNCTIONS[function] = ours
     WITHOUT_DERIVATIVE.add(function)
