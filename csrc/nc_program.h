@@ -139,6 +139,18 @@ struct nc_scalar {  // operation: a nc_unary, NC_SCALAR_BINARY + a nc_binary, or
     uint16_t operation, dst, a, b, c, unused[3];
 };
 
+/* A right-hand side that is one nc_scalars for a state of at most NC_SMALL reals: a solver may write y into its
+ * registers and read dy from them, instead of both going through memory twice. n is 0 for any other. */
+enum { NC_SMALL = 4 };  // states of so few reals have loops of their own
+
+struct nc_direct {
+    ptrdiff_t n;
+    struct nc_ref file;
+    const struct nc_scalar *first, *end;
+    int64_t t, y;         // registers: t's, or -1; that of y[0], the others follow
+    int64_t dy[NC_SMALL];  // the register of each
+};
+
 struct nc_program {
     const int64_t *code[NC_SEGMENTS];
     ptrdiff_t words[NC_SEGMENTS];
@@ -166,6 +178,7 @@ struct nc_run {
     char *memory;  // once, one saved block, carry, scratch
     void *own_saved, *own_carry;
     size_t saved_bytes;      // of a saved block; in a ring's the carry follows
+    struct nc_direct direct;
     struct nc_tape *tape;    // NULL: nothing is kept
     int64_t ring;            // > 0: slot i uses block i % ring of the tape, which holds its carry, too
     union { float f32; double f64; } t, t_bar;

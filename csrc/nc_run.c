@@ -17,6 +17,48 @@ static int nc_block_bytes(size_t *bytes, ptrdiff_t reals, size_t real_bytes)
     return NC_OK;
 }
 
+// where the instruction's loads put t and y: 1 if y's registers follow one another and nothing else comes in
+static int nc_direct_loads(struct nc_direct *direct, const struct nc_scalar_load *load, int64_t loads)
+{
+    direct->t = -1;
+    for (; loads > 0; loads--, load++) {
+        if (load->base == NC_BASE_T && load->count == 1)
+            direct->t = load->reg;
+        else if (load->base == NC_BASE_Y && load->count == direct->n)
+            direct->y = load->reg;
+        else
+            return 0;
+    }
+    return direct->y >= 0;
+}
+
+// where dy is: n of them, and nothing else goes out
+static int64_t nc_direct_stores(struct nc_direct *direct, const struct nc_scalar_store *store, int64_t stores)
+{
+    int64_t n = 0;
+    for (; stores > 0; stores--, store++) {
+        if (store->base != NC_BASE_DY || store->offset != n || store->count > NC_SMALL - n) return 0;
+        for (int64_t k = 0; k < store->count; k++) direct->dy[n++] = store->reg + k;
+    }
+    return n;
+}
+
+static struct nc_direct nc_direct_find(const struct nc_program *program)
+{
+    const struct nc_scalars *op = (const void *)program->code[NC_FORWARD];
+    struct nc_direct direct = {0};
+    if (program->words[NC_FORWARD] == 0 || op->code != NC_CODE_SCALARS || op->words != program->words[NC_FORWARD])
+        return direct;
+    const struct nc_scalar_load *loads = (const void *)(op + 1);
+    direct.file = op->file;
+    direct.first = (const void *)(loads + op->loads);
+    direct.end = direct.first + op->instructions;
+    direct.y = -1;
+    direct.n = nc_direct_stores(&direct, (const void *)direct.end, op->stores);
+    if (!nc_direct_loads(&direct, loads, op->loads)) direct.n = 0;
+    return direct;
+}
+
 int nc_run_create(struct nc_run *run, const struct nc_program *program, size_t real_bytes,
                   void *const *arguments, nc_execute_fn execute)
 {
@@ -25,6 +67,7 @@ int nc_run_create(struct nc_run *run, const struct nc_program *program, size_t r
     run->program = program;
     run->real_bytes = real_bytes;
     run->execute = execute;
+    run->direct = nc_direct_find(program);
     if (nc_block_bytes(&once, program->once, real_bytes) || nc_block_bytes(&saved, program->saved, real_bytes)
         || nc_block_bytes(&carry, program->carry, real_bytes)
         || nc_block_bytes(&scratch, program->scratch, real_bytes))

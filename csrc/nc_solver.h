@@ -16,7 +16,6 @@
 #include "nc_elementwise.h"
 #include "nc_program.h"
 
-enum { NC_SMALL = 4 };      // states of so few reals have loops of their own
 enum { NC_MAX_ROWS = 32 };  // most rows (stages and the last slope) of a tableau
 
 enum nc_status {
