@@ -13,33 +13,36 @@
 #include "nc_solver.h"
 
 #define NC_PI_BETA 0.04
-#define NC_SMALLEST_PREVIOUS_NORM 1e-4
+#define NC_LOG_SMALLEST_PREVIOUS_NORM (-9.2103403719761818)  // of 1e-4
 
 static inline double nc_max(double a, double b) { return a > b ? a : b; }
 static inline double nc_min(double a, double b) { return a < b ? a : b; }
-
-// the one place that pays for pow: two calls an accepted step
-static inline double nc_power(double x, double exponent) { return pow(x, exponent); }
 
 static inline double nc_pi_alpha(int embedded_order)
 {
     return 1.0 / (embedded_order + 1) - 0.75 * NC_PI_BETA;
 }
 
-// h_new / h after an accepted step
+/* h_new / h after an accepted step, safety previous_norm^beta / norm^alpha, from the logarithms of the norms: the loop
+ * keeps the previous one, and pays for one log and one exp where there were two pow. */
+static inline double nc_accept_factor_of_logs(double log_norm, double log_previous,
+                                              const struct nc_control *control, int embedded_order)
+{
+    const double exponent = NC_PI_BETA * log_previous - nc_pi_alpha(embedded_order) * log_norm;
+    return nc_min(control->max_factor, nc_max(control->min_factor, control->safety * exp(exponent)));
+}
+
+// the same from the norms; that of 0 is max_factor
 static double nc_accept_factor(double norm, double previous_norm, const struct nc_control *control,
                                int embedded_order)
 {
-    if (norm == 0.0) return control->max_factor;
-    double factor = control->safety * nc_power(previous_norm, NC_PI_BETA)
-                    / nc_power(norm, nc_pi_alpha(embedded_order));
-    return nc_min(control->max_factor, nc_max(control->min_factor, factor));
+    return nc_accept_factor_of_logs(log(norm), log(previous_norm), control, embedded_order);
 }
 
 // h_new / h after a rejected step; without the integral part, as in DOPRI5
 static double nc_reject_factor(double norm, const struct nc_control *control, int embedded_order)
 {
-    return nc_max(control->min_factor, control->safety / nc_power(norm, nc_pi_alpha(embedded_order)));
+    return nc_max(control->min_factor, control->safety / pow(norm, nc_pi_alpha(embedded_order)));
 }
 
 static inline double nc_ulp(double t)

@@ -132,11 +132,11 @@ def error_norm(scaled: Array, control: Control) -> float:
 
 
 def accept_factor(norm: float, previous_norm: float, control: Control, embedded_order: int) -> float:
-    """h_new / h after an accepted step: the PI controller."""
+    """h_new / h after an accepted step: the PI controller, safety previous_norm^beta / norm^alpha."""
     if norm == 0.0:
         return control.max_factor
-    factor = control.safety * previous_norm**PI_BETA / norm ** _pi_alpha(embedded_order)
-    return min(control.max_factor, max(control.min_factor, factor))
+    exponent = PI_BETA * math.log(previous_norm) - _pi_alpha(embedded_order) * math.log(norm)
+    return min(control.max_factor, max(control.min_factor, control.safety * math.exp(exponent)))
 
 
 def reject_factor(norm: float, control: Control, embedded_order: int) -> float:
