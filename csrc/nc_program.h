@@ -133,9 +133,32 @@ struct nc_scalar_store {  // count reals = or += weight x registers reg .. reg+c
     int64_t base, offset, reg, count, accumulate;
 };
 
-enum { NC_SCALAR_BINARY = 64, NC_SCALAR_WHERE = 128, NC_SCALAR_MULTIPLY_ADD, NC_SCALAR_MULTIPLY_SUBTRACT };
+/* What a nc_scalar does with its registers a, b and c. A register that is read at once after it was written costs
+ * twice what the operation does, so the usual operations have forms which take the result of the instruction before,
+ * `last`, as it is: LAST_X in place of a, X_LAST in place of X's last operand. */
+enum nc_scalar_code {  // below NC_SCALAR_BINARY: a nc_unary
+    NC_SCALAR_BINARY = 64,  // + a nc_binary
+    NC_SCALAR_WHERE = 128,
+    NC_SCALAR_ADD,
+    NC_SCALAR_SUBTRACT,
+    NC_SCALAR_MULTIPLY,
+    NC_SCALAR_DIVIDE,
+    NC_SCALAR_MULTIPLY_ADD,       // a b + c
+    NC_SCALAR_MULTIPLY_SUBTRACT,  // a b - c
+    NC_SCALAR_SUBTRACT_PRODUCT,   // c - a b
+    NC_SCALAR_LAST_ADD,
+    NC_SCALAR_LAST_SUBTRACT,
+    NC_SCALAR_LAST_MULTIPLY,
+    NC_SCALAR_LAST_MULTIPLY_ADD,
+    NC_SCALAR_LAST_MULTIPLY_SUBTRACT,
+    NC_SCALAR_LAST_SUBTRACT_PRODUCT,
+    NC_SCALAR_SUBTRACT_LAST,
+    NC_SCALAR_MULTIPLY_ADD_LAST,
+    NC_SCALAR_MULTIPLY_SUBTRACT_LAST,
+    NC_SCALAR_SUBTRACT_PRODUCT_LAST,
+};
 
-struct nc_scalar {  // operation: a nc_unary, NC_SCALAR_BINARY + a nc_binary, or one of the above
+struct nc_scalar {
     uint16_t operation, dst, a, b, c, unused[3];
 };
 

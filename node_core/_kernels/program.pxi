@@ -21,8 +21,23 @@ def program_codes() -> dict:
         "copy": nc.NC_CODE_COPY, "gather": nc.NC_CODE_GATHER, "scatter": nc.NC_CODE_SCATTER,
         "cumsum": nc.NC_CODE_CUMSUM, "scalars": nc.NC_CODE_SCALARS, "copy_axes": nc.NC_COPY_AXES,
         "loop_registers": nc.NC_LOOP_REGISTERS, "base_free": nc.NC_BASE_FREE,
-        "scalar_binary": nc.NC_SCALAR_BINARY, "scalar_where": nc.NC_SCALAR_WHERE,
-        "scalar_multiply_add": nc.NC_SCALAR_MULTIPLY_ADD, "scalar_multiply_subtract": nc.NC_SCALAR_MULTIPLY_SUBTRACT,
+    }
+
+
+def scalar_codes() -> dict:
+    """name -> enum nc_scalar_code; NC_SCALAR_BINARY, to which binary codes are added, is "binary"."""
+    return {
+        "binary": nc.NC_SCALAR_BINARY, "where": nc.NC_SCALAR_WHERE, "add": nc.NC_SCALAR_ADD,
+        "subtract": nc.NC_SCALAR_SUBTRACT, "multiply": nc.NC_SCALAR_MULTIPLY, "divide": nc.NC_SCALAR_DIVIDE,
+        "multiply_add": nc.NC_SCALAR_MULTIPLY_ADD, "multiply_subtract": nc.NC_SCALAR_MULTIPLY_SUBTRACT,
+        "subtract_product": nc.NC_SCALAR_SUBTRACT_PRODUCT, "last_add": nc.NC_SCALAR_LAST_ADD,
+        "last_subtract": nc.NC_SCALAR_LAST_SUBTRACT, "last_multiply": nc.NC_SCALAR_LAST_MULTIPLY,
+        "last_multiply_add": nc.NC_SCALAR_LAST_MULTIPLY_ADD,
+        "last_multiply_subtract": nc.NC_SCALAR_LAST_MULTIPLY_SUBTRACT,
+        "last_subtract_product": nc.NC_SCALAR_LAST_SUBTRACT_PRODUCT, "subtract_last": nc.NC_SCALAR_SUBTRACT_LAST,
+        "multiply_add_last": nc.NC_SCALAR_MULTIPLY_ADD_LAST,
+        "multiply_subtract_last": nc.NC_SCALAR_MULTIPLY_SUBTRACT_LAST,
+        "subtract_product_last": nc.NC_SCALAR_SUBTRACT_PRODUCT_LAST,
     }
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from .._kernels import rk
 from .lower import BACKWARD, FORWARD, ONCE, PARAMETERS, check, kernel_of, true_doubles
 from .operations import BINARY, CODES, UNARY
 from .plan import BASES, FREE, PARAMETER_BASE
@@ -21,6 +22,8 @@ __all__ = ["Scalars"]
 
 MOST = 600  # instructions
 LEVELS = {"t": FORWARD, "y": FORWARD, "cotangent": BACKWARD}
+COMMUTATIVE = ("add", "multiply", "multiply_add", "multiply_subtract", "subtract_product")  # the first two operands
+SCALAR = rk.scalar_codes()
 OUTPUTS = {"dy": FORWARD, "y_bar": BACKWARD, "t_bar": BACKWARD}
 
 
@@ -247,7 +250,7 @@ class Scalars:
         return self.nodes[i][0] not in ("const", "load")
 
     def _multiply_add(self, live: list[int]) -> None:
-        """a b + c and c - a b are one instruction where nothing else needs a b in the same segment."""
+        """a b + c, a b - c and c - a b are one instruction where nothing else needs a b in the same segment."""
         uses: dict[int, int] = {}
         for i in live:
             if self._is_work(i):
@@ -261,11 +264,11 @@ class Scalars:
             name, *operands = self.nodes[i]
             if name not in ("add", "subtract"):
                 continue
-            for product, other in ((1, 0), (0, 1)) if name == "add" else ((1, 0),):
+            for product, other in ((1, 0), (0, 1)):
                 j = operands[product]
                 same = self.level[j] == self.level[i]
                 if self.nodes[j][0] == "multiply" and uses[j] == 1 and same and j not in self.absorbed:
-                    fused = "multiply_add" if name == "add" else "multiply_subtract"
+                    fused = "subtract_product" if name == "subtract" and product == 1 else f"multiply_{name}"
                     self.nodes[i] = (fused, *self.nodes[j][1:], operands[other])
                     self.absorbed.add(j)
                     break
@@ -283,6 +286,7 @@ class Scalars:
             "multiply",
             "multiply_add",
             "multiply_subtract",
+            "subtract_product",
             "negative",
             "square",
             "cube",
@@ -293,13 +297,14 @@ class Scalars:
     def words(self, level: int) -> np.ndarray:
         """A segment as int64 words: one instruction."""
         loads, stores = self._loads(level), self._stores(level)
-        body = [i for i in self.register if self._is_work(i) and self.level[i] == level]
+        body = self._order(level)
         if not loads and not body and not stores:
             return np.zeros(0, np.int64)
         code = np.zeros((len(body), 8), np.uint16)
-        for row, i in zip(code, sorted(body), strict=True):
-            name, *operands = self.nodes[i]
-            row[0], row[1] = _operation(name), self.register[i]
+        last = -1
+        for row, i in zip(code, body, strict=True):
+            name, *operands = _with_last(last, *self.nodes[i])
+            row[0], row[1], last = _operation(name), self.register[i], i
             row[2 : 2 + len(operands)] = [self.register[j] for j in operands]
         file = [BASES["once"] if level == ONCE else BASES["saved"], 0]
         head = [*file, len(loads), len(body), len(stores)]
@@ -307,6 +312,25 @@ class Scalars:
         tail = [x for store in stores for x in store]
         words = [*head, *flat, *code.view(np.int64).ravel().tolist(), *tail]
         return np.array([CODES["scalars"], len(words) + 2, *words], np.int64)
+
+    def _order(self, level: int) -> list[int]:
+        """The instructions of a segment, each at once after an operand of it where that can be: see _with_last."""
+        depth: dict[int, int] = {}
+        used: set[int] = set()
+        operands: dict[int, list[int]] = {}
+        for i in sorted(i for i in self.register if self._is_work(i) and self.level[i] == level):
+            operands[i] = sorted((j for j in self.nodes[i][1:] if j in depth), key=depth.__getitem__)
+            depth[i] = 1 + max((depth[j] for j in operands[i]), default=0)
+            used.update(operands[i])
+        order: dict[int, None] = {}
+        waiting = [(i, False) for i in reversed(depth) if i not in used]
+        while waiting:  # operands first, the one that took longest last
+            i, ready = waiting.pop()
+            if ready:
+                order[i] = None
+            elif i not in order:
+                waiting += [(i, True), *((j, False) for j in reversed(operands[i]))]
+        return list(order)
 
     def _loads(self, level: int) -> list[list[int]]:
         """[base, offset, register, count] of the constants or inputs that a segment brings in."""
@@ -354,10 +378,9 @@ class Scalars:
             return f"r{self.register[i]}"
 
         lines = []
-        for i in sorted(self.register):
-            if self._is_work(i) and self.level[i] == level:
-                operation, *operands = self.nodes[i]
-                lines.append(f"{name(i)} = {operation}({', '.join(name(j) for j in operands)})")
+        for i in self._order(level):
+            operation, *operands = self.nodes[i]
+            lines.append(f"{name(i)} = {operation}({', '.join(name(j) for j in operands)})")
         return lines
 
 
@@ -371,9 +394,18 @@ def _append_run(runs: list[list[int]], base: int, place: int, register: int, *re
     runs.append([base, place, register, 1, *rest])
 
 
+def _with_last(last: int, name: str, *operands: int) -> tuple:
+    """The instruction in the form that takes node `last` from the instruction before it, not from a register."""
+    if name in COMMUTATIVE and operands[1] == last:
+        operands = (operands[1], operands[0], *operands[2:])
+    if operands[0] == last and f"last_{name}" in SCALAR:
+        return f"last_{name}", *operands
+    if operands[-1] == last and f"{name}_last" in SCALAR:
+        return f"{name}_last", *operands
+    return name, *operands
+
+
 def _operation(name: str) -> int:
     if name in UNARY:
         return UNARY[name]
-    if name in BINARY:
-        return CODES["scalar_binary"] + BINARY[name]
-    return CODES[f"scalar_{name}"]
+    return SCALAR[name] if name in SCALAR else SCALAR["binary"] + BINARY[name]
