@@ -22,22 +22,49 @@ _BINARY = {
 }
 
 
-def unary(str name, x):
-    """The operation of that name on x (n,)."""
-    cdef cnp.ndarray a = _plain(x, 1, "x"), out = np.empty_like(x)
+def unary(str name, x, out=None):
+    """The operation of that name on x (n,), in out if it is given, which may be x."""
+    cdef cnp.ndarray a = _plain(x, 1, "x"), result = _result(out, a, len(x))
     cdef int operation = _UNARY[name]
-    _kernels(a).unary[operation](cnp.PyArray_DATA(out), cnp.PyArray_DATA(a), len(x))
-    return out
+    _kernels(a).unary[operation](cnp.PyArray_DATA(result), cnp.PyArray_DATA(a), len(x))
+    return result
 
 
-def binary(str name, x, y):
-    """The operation of that name on x and y, each (n,) or (1,)."""
-    cdef cnp.ndarray a = _plain(x, 1, "x"), b = _plain(y, 1, "y"), out
+def binary(str name, x, y, out=None):
+    """The operation of that name on x and y, each (n,), or one number for all: (), or (1,) beside another length."""
+    cdef ptrdiff_t n = _common_size(x, y)
+    cdef cnp.ndarray a = _plain(x, np.ndim(x), "x"), b = _plain(y, np.ndim(y), "y"), result = _result(out, a, n)
     cdef int operation = _BINARY[name]
-    n = np.broadcast_shapes(x.shape, y.shape)[0]
     if a.dtype != b.dtype:
         raise TypeError(f"x and y must share one dtype, got {a.dtype} and {b.dtype}")
-    out = np.empty(n, x.dtype)
     _kernels(a).binary[operation](
-        cnp.PyArray_DATA(out), cnp.PyArray_DATA(a), len(x) != 1 or n == 1, cnp.PyArray_DATA(b), len(y) != 1 or n == 1, n)
-    return out
+        cnp.PyArray_DATA(result), cnp.PyArray_DATA(a), _step(x, n), cnp.PyArray_DATA(b), _step(y, n), n)
+    return result
+
+
+def where(c, x, y, out=None):
+    """x where c != 0, else y, for reals of one dtype as in `binary`."""
+    cdef ptrdiff_t n = _common_size(c, x, y)
+    cdef cnp.ndarray k = _plain(c, np.ndim(c), "c"), a = _plain(x, np.ndim(x), "x"), b = _plain(y, np.ndim(y), "y")
+    cdef cnp.ndarray result = _result(out, k, n)
+    if k.dtype != a.dtype or k.dtype != b.dtype:
+        raise TypeError(f"c, x and y must share one dtype, got {k.dtype}, {a.dtype} and {b.dtype}")
+    _kernels(k).where(
+        cnp.PyArray_DATA(result), cnp.PyArray_DATA(k), _step(c, n), cnp.PyArray_DATA(a), _step(x, n),
+        cnp.PyArray_DATA(b), _step(y, n), n)
+    return result
+
+
+def _common_size(*arrays):
+    shape = np.broadcast_shapes(*[np.shape(x) for x in arrays])
+    if len(shape) > 1:
+        raise TypeError(f"arrays must have at most one dimension, got {len(shape)}")
+    return shape[0] if shape else 1
+
+
+cdef ptrdiff_t _step(object x, ptrdiff_t n):
+    return x.ndim == 1 and len(x) == n
+
+
+cdef cnp.ndarray _result(object out, cnp.ndarray like, ptrdiff_t n):
+    return np.empty(n, like.dtype) if out is None else _like(out, like, (n,), "out")

@@ -9,6 +9,8 @@ cdef extern from "nc_elementwise.h" nogil:
     ctypedef void (*nc_unary_fn)(void *out, const void *x, ptrdiff_t n) noexcept nogil
     ctypedef void (*nc_binary_fn)(void *out, const void *x, ptrdiff_t x_step, const void *y, ptrdiff_t y_step,
                                   ptrdiff_t n) noexcept nogil
+    ctypedef void (*nc_where_fn)(void *out, const void *c, ptrdiff_t c_step, const void *x, ptrdiff_t x_step,
+                                 const void *y, ptrdiff_t y_step, ptrdiff_t n) noexcept nogil
 
 cdef extern from "nc_program.h" nogil:
     int NC_BASE_PARAMETERS, NC_BASE_FREE
@@ -167,6 +169,7 @@ cdef extern from "nc_solver.h" nogil:
 
         const nc_unary_fn *unary
         const nc_binary_fn *binary
+        nc_where_fn where
         nc_execute_fn execute
         int (*program_rhs)(void *run, int64_t slot, double t, const void *y, void *dy) noexcept nogil
         int (*discrete_backward)(nc_pullback *pullback) noexcept nogil
