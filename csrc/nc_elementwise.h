@@ -87,6 +87,7 @@ enum nc_binary {
     NC_LOGICAL_AND,
     NC_LOGICAL_OR,
     NC_LOGICAL_XOR,
+    NC_TANH_BACK,  // x (1 - y y): the cotangent x through tanh, which was y
     NC_BINARY_COUNT
 };
 

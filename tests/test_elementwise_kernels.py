@@ -40,7 +40,7 @@ EXACT_BINARY = {
     **of_numpy("add subtract multiply divide maximum minimum fmax fmin remainder fmod floor_divide"),
     **of_numpy("equal not_equal less less_equal greater greater_equal logical_and logical_or logical_xor"),
 }
-CLOSE_BINARY = of_numpy("power arctan2 hypot logaddexp")
+CLOSE_BINARY = {**of_numpy("power arctan2 hypot logaddexp"), "tanh_back": lambda x, y: x * (1 - y * y)}
 SPECIAL = [0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 2.0, -2.0, 3.0, 2.5, -1.5, 1e300, np.inf, -np.inf, np.nan, 5e-324, 7.0,
            -3.0, 1e-30, -1e30, 700.0, -745.0, 1e5, 1e9]  # fmt: skip
 
@@ -241,11 +241,14 @@ def test_a_binary_kernel_of_one_rounding_equals_numpys(name, dtype):
 
 
 @DTYPES
-@pytest.mark.parametrize("name", ["power", "arctan2", "hypot"])
+@pytest.mark.parametrize("name", ["power", "arctan2", "hypot", "tanh_back"])
 def test_a_binary_kernel_is_within_4_ulp_over_the_whole_range(name, dtype):
     if dtype == np.float64 and not LONG:
         pytest.skip("needs a long double longer than double")
     x, y = pairs(dtype)
+    if name == "tanh_back":  # as tanh_slope; and y * y overflows where NumPy's longer numbers do not
+        kept = (np.abs(np.abs(y) - 1) > 0.1) & ~(np.abs(y) > 1e3)
+        x, y = x[kept], y[kept]
     want = CLOSE_BINARY[name](x.astype(longer(dtype)), y.astype(longer(dtype)))
     assert_close(rk.binary(name, x, y), want, [x, y])
 

@@ -18,7 +18,7 @@ _BINARY = {
     "hypot": nc.NC_HYPOT, "logaddexp": nc.NC_LOGADDEXP, "equal": nc.NC_EQUAL, "not_equal": nc.NC_NOT_EQUAL,
     "less": nc.NC_LESS, "less_equal": nc.NC_LESS_EQUAL, "greater": nc.NC_GREATER,
     "greater_equal": nc.NC_GREATER_EQUAL, "logical_and": nc.NC_LOGICAL_AND, "logical_or": nc.NC_LOGICAL_OR,
-    "logical_xor": nc.NC_LOGICAL_XOR,
+    "logical_xor": nc.NC_LOGICAL_XOR, "tanh_back": nc.NC_TANH_BACK,
 }
 
 

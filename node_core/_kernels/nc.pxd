@@ -4,7 +4,7 @@ from libc.stdint cimport int64_t
 
 cdef extern from "nc_elementwise.h" nogil:
     int NC_NEGATIVE, NC_ABSOLUTE, NC_SIGN, NC_SQUARE, NC_CUBE, NC_RECIPROCAL, NC_SQRT, NC_CBRT, NC_EXP, NC_EXP2, NC_EXPM1, NC_LOG, NC_LOG2, NC_LOG10, NC_LOG1P, NC_SIN, NC_COS, NC_TAN, NC_ARCSIN, NC_ARCCOS, NC_ARCTAN, NC_SINH, NC_COSH, NC_TANH, NC_ARCSINH, NC_ARCCOSH, NC_ARCTANH, NC_SIGMOID, NC_SOFTPLUS, NC_FLOOR, NC_CEIL, NC_RINT, NC_TRUNC, NC_ISNAN, NC_ISINF, NC_ISFINITE, NC_SIGNBIT, NC_LOGICAL_NOT, NC_TANH_SLOPE
-    int NC_ADD, NC_SUBTRACT, NC_MULTIPLY, NC_DIVIDE, NC_POWER, NC_MAXIMUM, NC_MINIMUM, NC_FMAX, NC_FMIN, NC_REMAINDER, NC_FMOD, NC_FLOOR_DIVIDE, NC_ARCTAN2, NC_HYPOT, NC_LOGADDEXP, NC_EQUAL, NC_NOT_EQUAL, NC_LESS, NC_LESS_EQUAL, NC_GREATER, NC_GREATER_EQUAL, NC_LOGICAL_AND, NC_LOGICAL_OR, NC_LOGICAL_XOR
+    int NC_ADD, NC_SUBTRACT, NC_MULTIPLY, NC_DIVIDE, NC_POWER, NC_MAXIMUM, NC_MINIMUM, NC_FMAX, NC_FMIN, NC_REMAINDER, NC_FMOD, NC_FLOOR_DIVIDE, NC_ARCTAN2, NC_HYPOT, NC_LOGADDEXP, NC_EQUAL, NC_NOT_EQUAL, NC_LESS, NC_LESS_EQUAL, NC_GREATER, NC_GREATER_EQUAL, NC_LOGICAL_AND, NC_LOGICAL_OR, NC_LOGICAL_XOR, NC_TANH_BACK
 
     ctypedef void (*nc_unary_fn)(void *out, const void *x, ptrdiff_t n) noexcept nogil
     ctypedef void (*nc_binary_fn)(void *out, const void *x, ptrdiff_t x_step, const void *y, ptrdiff_t y_step,
@@ -80,7 +80,8 @@ cdef extern from "nc_solver.h" nogil:
         int64_t max_num_steps
 
     struct nc_record:
-        ptrdiff_t count
+        size_t state_bytes, slopes_bytes
+        ptrdiff_t count, capacity
         double *t
         double *h
         char *y

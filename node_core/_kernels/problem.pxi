@@ -106,12 +106,14 @@ cdef class _Problem:
             self.c.record = &self.record
             self.c.output_step = <int64_t *>cnp.PyArray_DATA(self.output_step)
             if self.run is not None:
+                self.run.take_record(&self.record)
                 self.run.start_tape(&self.tape, -1)
 
     def __dealloc__(self):
-        nc.nc_record_free(&self.record)
         if self.run is not None:
             self.run.give_back(&self.tape)
+            self.run.give_back_record(&self.record)
+        nc.nc_record_free(&self.record)
 
     cdef int check(self, int status) except -1:
         """Raise what a status means that is not the solver's to explain."""

@@ -1,6 +1,7 @@
 # Programs: the words that node_core/program wrote, and one execution of them.
 
 cdef size_t TAPE_BYTES = 256 << 20
+cdef size_t RECORD_BYTES = 64 << 20  # of a record that is kept for the next solve: its pages need not be cleared again
 
 
 def tape_bytes(limit=None) -> int:
@@ -60,9 +61,11 @@ cdef class Program:
     cdef list code
     cdef readonly cnp.ndarray constants
     cdef nc.nc_tape pool  # the blocks of a solve that is over, for the next one
+    cdef nc.nc_record record_pool  # and its record
 
     def __dealloc__(self):
         nc.nc_tape_free(&self.pool)
+        nc.nc_record_free(&self.record_pool)
 
     def __cinit__(self, list code, int bases, once, saved, carry, scratch, head, parameters, cnp.ndarray constants):
         self.code, self.constants = code, constants
@@ -162,6 +165,20 @@ cdef class Run:
             self.program.pool = tape[0]
         else:
             nc.nc_tape_free(tape)
+
+    cdef void take_record(self, nc.nc_record *record):
+        """A record just made gets the memory of the last solve's, if its steps are as large."""
+        cdef nc.nc_record *pool = &self.program.record_pool
+        if pool.state_bytes == record.state_bytes and pool.slopes_bytes == record.slopes_bytes:
+            record[0] = pool[0]
+            record.count = 0
+            memset(pool, 0, sizeof(nc.nc_record))
+
+    cdef void give_back_record(self, nc.nc_record *record):
+        cdef bint small = record.capacity * (record.state_bytes + record.slopes_bytes) <= RECORD_BYTES
+        if self.program.record_pool.capacity == 0 and small:
+            self.program.record_pool = record[0]
+            memset(record, 0, sizeof(nc.nc_record))
 
     cdef void end_tape(self):
         self.c.tape, self.c.ring = NULL, 0

@@ -36,6 +36,7 @@ RESHAPE = Primitive("reshape", lambda x, shape: np.reshape(x, shape))
 TRANSPOSE = Primitive("transpose", lambda x, axes: np.transpose(x, axes))
 MATMUL = Primitive("matmul", np.matmul)
 TANH_SLOPE = Primitive("tanh_slope", lambda y: 1 - y * y)
+TANH_BACK = Primitive("tanh_back", lambda g, y: g * (1 - y * y))
 MATMUL_BIAS = Primitive("matmul_bias", lambda a, b, bias: np.matmul(a, b) + bias)
 
 
@@ -192,6 +193,9 @@ def _multiply(new: Rewriter, step: Instruction, operands: tuple, value: Value) -
             return other
         if new.scalar(factor) == -1.0 and _same(new, other, value) is not None:
             return new.like(step, NEGATIVE, (other,), {}, value)
+        slope = new.maker(factor, "tanh_slope")
+        if slope is not None and _same(new, factor, value) is not None and _same(new, other, value) is not None:
+            return new.like(step, TANH_BACK, (other, *slope.operands), {}, value)
     return None
 
 
