@@ -40,7 +40,7 @@ print(f"adjoint against discrete gradient, relative: {difference:.1e}")
 
 opt = nc.optim.RMSprop(lambda step: 1e-3 * min(1.0, (2001 - step) / 1000))
 state = opt.init(params)
-step = nc.value_and_grad(loss)
+step = nc.compile(nc.value_and_grad(loss))
 began = time.perf_counter()
 for i in range(1, 2001):
     value, grads = step(params, *batch(), "discrete")

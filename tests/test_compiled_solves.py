@@ -95,6 +95,16 @@ def test_solves_one_after_the_other_and_side_by_side():
 
 
 @pytest.mark.filterwarnings("error")
+def test_the_way_back_takes_what_the_solve_has_saved():
+    def loss(p):
+        return np.sum(nc.odeint(field, np.ones((2, 2)), np.array([0.0, 0.5]), args=(p,))[-1] ** 2)
+
+    listing = compiled_like(nc.grad(loss), PARAMS).listing(PARAMS)
+    assert listing.count("back through") == 1
+    assert listing.count("odeint") == 2
+
+
+@pytest.mark.filterwarnings("error")
 def test_two_losses_of_one_solve_go_back_twice():
     def jacobian(p):
         return nc.jacobian(lambda b: nc.odeint(field, Y0[0], T, args=({**p, "b": b},))[-1])(p["b"])

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -33,10 +34,12 @@ def spiral(w: Spiral, gradient: str, eager: bool = False) -> Contestant:
     if not eager:
         step = compile(step)
     opt = optim.RMSprop(w.rate)
-    params, state = w.weights, opt.init(w.weights)
+    params, state, turns = w.weights, opt.init(w.weights), itertools.count(1)
 
     def run() -> None:
         nonlocal params, state
+        if next(turns) % w.restart == 0:
+            params, state = w.weights, opt.init(w.weights)
         _, grads = step(params)
         params, state = opt.update(params, grads, state)
 

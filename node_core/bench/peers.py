@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -51,10 +52,14 @@ def _torchdiffeq_spiral(w: Spiral, adjoint: bool) -> Contestant:
         ys = solve(net, y0, t, rtol=w.rtol, atol=w.atol, method="dopri5")
         torch.mean(torch.abs(ys - target)).backward()
 
-    net = _torch_net(w.weights, 3)
+    net, turns = _torch_net(w.weights, 3), itertools.count(1)
     opt = torch.optim.RMSprop(net.parameters(), lr=w.rate)
 
     def run() -> None:
+        nonlocal net, opt
+        if next(turns) % w.restart == 0:
+            net = _torch_net(w.weights, 3)
+            opt = torch.optim.RMSprop(net.parameters(), lr=w.rate)
         gradient(net)
         opt.step()
 
@@ -118,11 +123,14 @@ def _diffrax_spiral(w: Spiral, adjoint: bool) -> Contestant:
         s = [0.99 * a + 0.01 * b * b for a, b in zip(s, g, strict=True)]
         return [a - w.rate * b / (jnp.sqrt(c) + 1e-8) for a, b, c in zip(p, g, s, strict=True)], s
 
-    params = [jnp.asarray(x) for x in w.weights]
-    state = [jnp.zeros_like(x) for x in params]
+    first, turns = [jnp.asarray(x) for x in w.weights], itertools.count(1)
+    zeros = [jnp.zeros_like(x) for x in first]
+    params, state = first, zeros
 
     def run() -> None:
         nonlocal params, state
+        if next(turns) % w.restart == 0:
+            params, state = first, zeros
         params, state = jax.block_until_ready(step(params, state))
 
     def answer() -> np.ndarray:

@@ -103,7 +103,7 @@ class Sequence:
         forth = self.forth.get(step.out)
         if forth is not None:
             return Back(step, names, forth)
-        back = next((b for b in self.graph.instructions if _leads_back(b, step)), None)
+        back = next((b for b in self.graph.instructions if _leads_back(self.graph, b, step)), None)
         if back is None:
             return Forth(step, names, None, step.primitive)
         self.start.append(None)
@@ -196,9 +196,17 @@ class Back:
         return f"{self.names[0]} = {self.forth.by.name}({self.names[1]})    back through {self.forth.names[0]}"
 
 
-def _leads_back(back: Instruction, step: Instruction) -> bool:
-    """Whether `back` is the way back through the solve `step`."""
-    return getattr(back.primitive, "of", None) is step.primitive and back.operands[1:] == step.operands
+def _leads_back(graph: Graph, back: Instruction, step: Instruction) -> bool:
+    """Whether `back` is the way back through the solve `step`, of the same operands."""
+    if getattr(back.primitive, "of", None) is not step.primitive:
+        return False
+    return all(i == j or _same_constant(graph, i, j) for i, j in zip(back.operands[1:], step.operands, strict=True))
+
+
+def _same_constant(graph: Graph, i: int, j: int) -> bool:
+    if i not in graph.constants or j not in graph.constants:
+        return False
+    return np.array_equal(graph.constants[i], graph.constants[j])
 
 
 def _named(graph: Graph) -> Graph:
