@@ -149,6 +149,17 @@ def test_an_unary_kernel_is_within_4_ulp_over_the_whole_range(name, dtype):
 
 
 @DTYPES
+def test_sin_and_cos_stay_between_minus_one_and_one(dtype):
+    tops = (np.arange(-2000, 2000) * np.pi / 2).astype(dtype)
+    near = np.concatenate(
+        [np.nextafter(tops, np.inf, dtype=dtype), tops, np.geomspace(1e-12, 1e-2, 200_001).astype(dtype)]
+    )
+    for name in ("sin", "cos"):
+        assert np.abs(rk.unary(name, near)).max() == 1
+        assert max(abs(rk.unary(name, x.reshape(1))[0]) for x in near[::97]) <= 1
+
+
+@DTYPES
 @pytest.mark.parametrize("name", [name for name in CLOSE_UNARY if hasattr(np, name)])
 def test_an_unary_kernel_equals_numpys_at_zeros_infinities_and_nan(name, dtype):
     x = np.array([0.0, -0.0, np.inf, -np.inf, np.nan], dtype)
