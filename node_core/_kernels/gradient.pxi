@@ -7,16 +7,18 @@ def discrete_backward(_Problem problem, g, bint grid_is_t, bint with_t):
     """
     cdef nc.nc_pullback p
     cdef Run run = problem.run.claimed()
-    cdef _Pulled pulled = _Pulled(problem, run, g, with_t)
-    run.c.tape = &problem.tape
-    pulled.fill(&p, problem, run)
-    p.record, p.grid_is_t = &problem.record, grid_is_t
-    p.output_step = <const int64_t *>cnp.PyArray_DATA(problem.output_step)
+    cdef _Pulled pulled
     cdef int status
-    with nogil:
-        status = problem.kernels.discrete_backward(&p)
-    run.end_tape()
-    run.busy = False
+    try:
+        pulled = _Pulled(problem, run, g, with_t)
+        run.c.tape = &problem.tape
+        pulled.fill(&p, problem, run)
+        p.record, p.grid_is_t = &problem.record, grid_is_t
+        p.output_step = <const int64_t *>cnp.PyArray_DATA(problem.output_step)
+        with nogil:
+            status = problem.kernels.discrete_backward(&p)
+    finally:
+        run.release()
     problem.check(status)
     return pulled.y0_bar, pulled.parameters, pulled.t_bar, p.evaluations
 
@@ -32,22 +34,28 @@ def adjoint_backward(Run run, y, t, tableau, control, bint adaptive, g, bint wit
     cdef nc.nc_tape tape
     cdef int status
     cdef cnp.ndarray outputs = _plain(y, 2, "y")
-    cdef _Problem problem = _Problem(run, np.ascontiguousarray(y[0]), t, tableau, _ANY_CONTROL, False)
     cdef _Control augmented = _control_of(control, 2 * y.shape[1])
-    cdef _Pulled pulled = _Pulled(problem, run, g, with_t)
+    cdef _Problem problem
+    cdef _Pulled pulled
     cdef cnp.ndarray failed = np.empty(2 * y.shape[1], y.dtype)
-    problem.c.control = augmented.c
-    if control.norm is not None:
-        problem.callback.norm = control.norm
-        problem.c.norm = <nc.nc_norm_fn>_norm
-    run.start_tape(&tape, tableau.dense_stages)
-    pulled.fill(&p, problem, run)
-    p.y, p.adaptive, p.outcome = cnp.PyArray_DATA(outputs), adaptive, &outcome
-    p.y_failed = cnp.PyArray_DATA(failed)
-    with nogil:
-        status = problem.kernels.adjoint_backward(&p)
-    run.end_tape()
-    nc.nc_tape_free(&tape)
+    memset(&tape, 0, sizeof(nc.nc_tape))
+    run = run.claimed()
+    try:
+        problem = _Problem(run, np.ascontiguousarray(y[0]), t, tableau, _ANY_CONTROL, False)
+        pulled = _Pulled(problem, run, g, with_t)
+        problem.c.control = augmented.c
+        if control.norm is not None:
+            problem.callback.norm = control.norm
+            problem.c.norm = <nc.nc_norm_fn>_norm
+        run.start_tape(&tape, tableau.dense_stages)
+        pulled.fill(&p, problem, run)
+        p.y, p.adaptive, p.outcome = cnp.PyArray_DATA(outputs), adaptive, &outcome
+        p.y_failed = cnp.PyArray_DATA(failed)
+        with nogil:
+            status = problem.kernels.adjoint_backward(&p)
+    finally:
+        run.release()
+        nc.nc_tape_free(&tape)
     problem.check(status)
     failure = None if status == nc.NC_OK else _failure(status, &outcome)
     return pulled.y0_bar, pulled.parameters, pulled.t_bar, p.evaluations, failure, failed

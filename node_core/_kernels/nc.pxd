@@ -47,6 +47,7 @@ cdef extern from "nc_program.h" nogil:
     int nc_run_create(nc_run *run, const nc_program *program, size_t real_bytes, void *const *arguments,
                       nc_execute_fn execute)
     void nc_run_free(nc_run *run)
+    int nc_run_slot(nc_run *run, int64_t slot, int make)
     void nc_run_segment(nc_run *run, nc_segment segment, double weight)
     size_t nc_run_block_bytes(const nc_run *run, int with_carry)
     void nc_tape_init(nc_tape *tape, size_t block_bytes, int64_t most)

@@ -111,8 +111,8 @@ cdef class _Problem:
 
     def __dealloc__(self):
         if self.run is not None:
-            self.run.give_back(&self.tape)
-            self.run.give_back_record(&self.record)
+            if self.c.record != NULL:
+                self.run.give_back(&self.tape, &self.record)
         nc.nc_record_free(&self.record)
 
     cdef int check(self, int status) except -1:

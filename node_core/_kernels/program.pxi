@@ -1,7 +1,9 @@
 # Programs: the words that node_core/program wrote, and one execution of them.
 
 cdef size_t TAPE_BYTES = 256 << 20
-cdef size_t RECORD_BYTES = 64 << 20  # of a record that is kept for the next solve: its pages need not be cleared again
+cdef size_t POOL_BYTES = 512 << 20  # of all memory that Programs keep for their next solve
+cdef size_t POOLED = 0
+cdef list _POOLS = []  # weak references to the Programs that keep some, the latest last
 
 
 def tape_bytes(limit=None) -> int:
@@ -60,10 +62,21 @@ cdef class Program:
     cdef nc.nc_program c
     cdef list code
     cdef readonly cnp.ndarray constants
-    cdef nc.nc_tape pool  # the blocks of a solve that is over, for the next one
+    cdef nc.nc_tape pool  # the blocks of a solve that is over, for the next one: their pages need not be cleared again
     cdef nc.nc_record record_pool  # and its record
+    cdef object __weakref__
 
     def __dealloc__(self):
+        self.free_pools()
+
+    cdef size_t pooled(self):
+        """Bytes of both."""
+        cdef nc.nc_record *record = &self.record_pool
+        return self.pool.count * self.pool.block_bytes + record.capacity * (record.state_bytes + record.slopes_bytes)
+
+    cdef void free_pools(self):
+        global POOLED
+        POOLED -= self.pooled()
         nc.nc_tape_free(&self.pool)
         nc.nc_record_free(&self.record_pool)
 
@@ -141,6 +154,10 @@ cdef class Run:
         run.busy = True
         return run
 
+    cdef void release(self):
+        self.end_tape()
+        self.busy = False
+
     cdef int check_state(self, cnp.ndarray y) except -1:
         if y.dtype != self.program.constants.dtype:
             raise TypeError(f"the Program is of {self.program.constants.dtype}, the state of {y.dtype}")
@@ -150,7 +167,9 @@ cdef class Run:
         """Keep the SAVED blocks of slots on a tape; ring > 0 keeps the last so many."""
         cdef size_t block = nc.nc_run_block_bytes(&self.c, ring > 0)
         cdef int64_t most = ring if ring > 0 else TAPE_BYTES // block
+        global POOLED
         if ring <= 0 and self.program.pool.block_bytes == block and self.program.pool.count > 0:
+            POOLED -= self.program.pool.count * block
             tape[0] = self.program.pool
             memset(&self.program.pool, 0, sizeof(nc.nc_tape))
             tape.used, tape.most = 0, most
@@ -159,26 +178,39 @@ cdef class Run:
         self.c.tape, self.c.ring = tape, ring
         return 0
 
-    cdef void give_back(self, nc.nc_tape *tape):
-        """The tape's blocks serve the next solve of this Program."""
-        if self.program.pool.count == 0:
-            self.program.pool = tape[0]
-        else:
-            nc.nc_tape_free(tape)
-
     cdef void take_record(self, nc.nc_record *record):
         """A record just made gets the memory of the last solve's, if its steps are as large."""
+        global POOLED
         cdef nc.nc_record *pool = &self.program.record_pool
-        if pool.state_bytes == record.state_bytes and pool.slopes_bytes == record.slopes_bytes:
+        if pool.capacity and pool.state_bytes == record.state_bytes and pool.slopes_bytes == record.slopes_bytes:
+            POOLED -= pool.capacity * (pool.state_bytes + pool.slopes_bytes)
             record[0] = pool[0]
             record.count = 0
             memset(pool, 0, sizeof(nc.nc_record))
 
-    cdef void give_back_record(self, nc.nc_record *record):
-        cdef bint small = record.capacity * (record.state_bytes + record.slopes_bytes) <= RECORD_BYTES
-        if self.program.record_pool.capacity == 0 and small:
-            self.program.record_pool = record[0]
-            memset(record, 0, sizeof(nc.nc_record))
+    cdef give_back(self, nc.nc_tape *tape, nc.nc_record *record):
+        """The memory of a solve that is over serves the next one of this Program."""
+        global POOLED
+        cdef Program program = self.program
+        program.free_pools()
+        program.pool, program.record_pool = tape[0], record[0]
+        memset(tape, 0, sizeof(nc.nc_tape))
+        memset(record, 0, sizeof(nc.nc_record))
+        POOLED += program.pooled()
+        if program.pooled():
+            _keep_pools_small(program)
 
     cdef void end_tape(self):
+        nc.nc_run_slot(&self.c, -1, 0)  # back to its own blocks
         self.c.tape, self.c.ring = NULL, 0
+
+
+cdef _keep_pools_small(Program latest):
+    """Free what the Programs keep whose turn is longest ago, as far as there is too much."""
+    cdef Program program
+    if not _POOLS or _POOLS[len(_POOLS) - 1]() is not latest:
+        _POOLS[:] = [r for r in _POOLS if r() is not None and r() is not latest] + [weakref.ref(latest)]
+    while POOLED > POOL_BYTES and _POOLS:
+        program = _POOLS.pop(0)()
+        if program is not None:
+            program.free_pools()

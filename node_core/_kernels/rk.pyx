@@ -6,6 +6,7 @@ callbacks and what a solve owns), matmul.pxi (matrix products).
 """
 
 import os
+import weakref
 
 import numpy as np
 
