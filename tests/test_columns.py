@@ -87,6 +87,16 @@ def test_sizes_and_shapes(x):
     np.testing.assert_allclose(jacobian.reshape(3 * n, n), wanted, rtol=1e-15)
 
 
+@pytest.mark.parametrize("n", [63, 64, 65, 200])
+def test_many_columns_come_in_blocks(n):
+    x = np.linspace(-1, 1, n)
+    W = np.random.default_rng(n).standard_normal((n, 3))
+    wanted = np.concatenate([np.diag(np.cos(x)), (W * x[:, None] * 2).T])
+    fun = lambda x: np.concatenate([np.sin(x), x**2 @ W])  # noqa: E731
+    np.testing.assert_allclose(nc.jacobian(fun)(x), wanted, rtol=1e-13, atol=1e-15)
+    np.testing.assert_allclose(nc.compile(nc.jacobian(fun))(x), wanted, rtol=1e-13, atol=1e-15)
+
+
 def test_complex_functions_of_real_and_complex_arguments():
     def fun(z):
         return np.exp(1j * z) @ (B + 1j) + np.real(z)

@@ -19,6 +19,7 @@ from .table import STOP
 __all__ = ["grad", "hessian", "jacobian", "stop_gradient", "value_and_grad"]
 
 Argnums = int | tuple[int, ...]
+AT_ONCE = 64  # columns of a Jacobian: every intermediate value is held that many times
 
 
 def _selected(name: str, args: tuple, argnums: Argnums) -> tuple[int, ...]:
@@ -193,12 +194,20 @@ def _by_columns(fun: Callable, in_leaves: list, in_def: Any, out_leaves: list) -
 
 
 def _columns_at_once(fun: Callable, in_leaves: list, in_def: Any, j: int) -> list:
-    """For every output leaf (*shape, n): its derivatives by the n entries of input leaf j."""
-    leaf = in_leaves[j]
-    n = int(np.size(leaf))
+    """For every output leaf (*shape, n): its derivatives by the n entries of input leaf j, AT_ONCE by AT_ONCE."""
+    n = int(np.size(in_leaves[j]))
+    blocks = [_some_columns(fun, in_leaves, in_def, j, k, min(k + AT_ONCE, n)) for k in range(0, max(n, 1), AT_ONCE)]
+    if len(blocks) == 1:
+        return blocks[0]
+    return [None if parts[0] is None else np.concatenate(parts, axis=-1) for parts in zip(*blocks, strict=True)]
+
+
+def _some_columns(fun: Callable, in_leaves: list, in_def: Any, j: int, start: int, stop: int) -> list:
+    """The columns from start to stop."""
+    leaf, n = in_leaves[j], stop - start
     trace = ColumnsTrace(n)
     tangents = [_zeros_like(x) for x in in_leaves]
-    units = np.eye(n, dtype=tangents[j].dtype).reshape(n, *np.shape(leaf))
+    units = np.eye(n, int(np.size(leaf)), start, tangents[j].dtype).reshape(n, *np.shape(leaf))
     tangents[j] = trace.columns(recorded(units, leaf))
     _, found = jvp(fun, tree.unflatten(in_def, in_leaves), tree.unflatten(in_def, tangents))
     trace.close()
