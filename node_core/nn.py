@@ -95,6 +95,8 @@ class NeuralODE:
     gradient: "adjoint", as in the paper, or "discrete"; it and the further keywords (method, rtol, atol,
               step_size, ...) go to `odeint`.
 
+    The field's Programs are kept as `nc.compile` keeps them: it must be pure.
+
     >>> import numpy as np
     >>> import node_core as nc
     >>> ode = nc.NeuralODE(nc.nn.MLP([2, 16, 2]))

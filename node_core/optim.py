@@ -61,7 +61,7 @@ class _Optimizer:
         gradients = tree._leaves_like(treedef, grads)
         olds = [tree._leaves_like(treedef, state[name]) for name in self.moments]
         found = None
-        if leaves and isinstance(lr, (float, int)):  # not one that is traced
+        if leaves and isinstance(lr, (float, int)) and isinstance(step, int):  # not those that are traced
             found = optimise(self.rule, leaves, gradients, olds, lr, **self._settings(step))
         new_leaves, news = found or self._update_each(leaves, gradients, olds, step, lr)
         trees = {name: tree.unflatten(treedef, new) for name, new in zip(self.moments, news, strict=True)}

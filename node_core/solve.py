@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +13,7 @@ from .autodiff import tree
 from .autodiff.node import Node, concrete, lift
 from .program import ClosedOverError, Compiled, Field
 from .program.compiled import keep, signature
-from .program.trace import TraceError, is_recorded, is_users
+from .program.trace import TraceError, is_recorded, user_stacklevel
 from .solvers import Control, Tableau, checked_times, tableau
 
 __all__ = ["odeint", "odeint_adjoint"]
@@ -265,7 +264,7 @@ def _control(rule: Tableau, y0: Any, field: Field, rtol: Any, atol: Any, options
     rtol = _tolerance("rtol", rtol, y0, positive=True)
     if rule.adaptive and np.min(rtol, initial=1.0) < least:
         message = f"rtol below 10 eps of {field.dtype} ({least:.1e}) cannot be met; raise rtol, or give y0 in float64"
-        warnings.warn(message, RuntimeWarning, stacklevel=_user_stacklevel())
+        warnings.warn(message, RuntimeWarning, stacklevel=user_stacklevel())
     if not rule.adaptive:
         options = {"max_num_steps": 2**62, **options}  # the grid is the user's own
     if options.get("norm") is not None:
@@ -280,14 +279,6 @@ def _unknown_option(name: str, rule: Tableau, allowed: tuple) -> str:
     near = difflib.get_close_matches(name.lower(), known, 3, 0.6)
     hint = f"did you mean {', '.join(near)}?" if near else f"there are {', '.join(known)}"
     return f"odeint has no option {name!r}; {hint}"
-
-
-def _user_stacklevel() -> int:
-    """The stacklevel at which a warning of our caller's names the user's line, whatever called odeint for him."""
-    frame, level = sys._getframe(1), 1
-    while frame.f_back is not None and not is_users(frame.f_code.co_filename):
-        frame, level = frame.f_back, level + 1
-    return level
 
 
 def _checked_norm(norm: Callable) -> Callable:

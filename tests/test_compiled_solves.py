@@ -319,6 +319,25 @@ def test_constants_computed_from_closed_over_arrays_follow_them():
 
 
 @pytest.mark.filterwarnings("error")
+def test_an_array_that_changes_without_changing_a_constant_is_watched_no_longer():
+    batch, grid = np.ones(3), np.ones(3)
+
+    def loss(x):
+        return np.sum(x * batch * np.linspace(0, 1, 3) * np.outer(grid, grid)[0])
+
+    compiled = nc.compile(loss)
+    for k in range(5):
+        batch[:] = k
+        same(compiled(np.ones(3)), loss(np.ones(3)))
+    kept = dict(compiled._plain)
+    batch[:] = 7.0
+    compiled(np.ones(3))
+    assert compiled._plain == kept
+    grid[0] = 2.0
+    same(compiled(np.ones(3)), loss(np.ones(3)))
+
+
+@pytest.mark.filterwarnings("error")
 def test_a_compiled_field_follows_what_it_computes_from_closed_over_arrays():
     w = np.array([1.0, 2.0])
     field = nc.compile(lambda t, y: -(w * w) * y + np.sum(w))

@@ -52,11 +52,6 @@ class Solve(Primitive):
         self.stats = Stats()
         self.checks = False  # odeint has looked at y0 and t
 
-    @property
-    def func(self) -> Any:
-        """The right-hand side."""
-        return self.field.func
-
     def evaluate(self, y0: Any, t: Any, *parameters: Any) -> np.ndarray:
         return self._shaped(self._integrate(y0, t, parameters, gradient=False)[2].y)
 
@@ -174,11 +169,6 @@ class WayBack(Primitive):
         self.of = solve
         self.wanted = list(wanted)
         self.solve = solve.like(field=solve.field.wanting(self.wanted[2:]), with_t=self.wanted[1])
-
-    @property
-    def func(self) -> Any:
-        """The right-hand side."""
-        return self.solve.func
 
     def evaluate(self, g: Any, *operands: Any) -> np.ndarray:
         return self.pulled(g, self.recorded(operands)[1])

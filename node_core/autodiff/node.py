@@ -99,7 +99,7 @@ def run(trace: Trace, fun: Callable, args: tuple) -> Any:
     except ValueError as error:
         cause = error.__cause__
         if isinstance(cause, TypeError) and ("traced value" in str(cause) or "traced array" in str(cause)):
-            raise type(cause)(str(cause)) from error
+            raise type(cause)(str(cause)).with_traceback(error.__traceback__) from error
         raise
     except TypeError as error:
         advice = advice_on_objects(str(error))

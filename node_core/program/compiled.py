@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -12,8 +13,9 @@ import numpy as np
 from ..autodiff import tree
 from ..autodiff.node import Node
 from .field_program import ImpureError, close, refusal
-from .reachable import Captured, Reachable
-from .trace import Graph, line_of, trace
+from .reachable import NUMBERS, Captured, Reachable
+from .roles import NotLowered
+from .trace import computes_the_same, line_of, trace, user_stacklevel
 
 __all__ = ["Compiled", "compile", "keep", "signature"]
 
@@ -29,7 +31,31 @@ def signature(leaf: Any) -> Any:
         return leaf.shape, leaf.dtype, b"" if type(leaf) is Node else leaf.tobytes()
     if isinstance(leaf, np.generic) and leaf.dtype.kind in "fc":
         return (), leaf.dtype
-    return type(leaf), leaf if isinstance(leaf, (int, float, complex, str, bytes, type(None))) else repr(leaf)
+    if isinstance(leaf, (float, complex)):
+        return type(leaf), repr(leaf)  # tells -0.0 from 0.0, and finds NaN again
+    try:
+        hash(leaf)
+    except TypeError:
+        return _ById(leaf)
+    return type(leaf), leaf
+
+
+class _ById:
+    """An object that cannot be hashed, as the key that only itself is; it is kept alive, so that its id is."""
+
+    def __init__(self, x: Any) -> None:
+        self.x = x
+
+    def __hash__(self) -> int:
+        return id(self.x)
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is _ById and other.x is self.x
+
+
+def objects_among(leaves: list) -> list:
+    """Those leaves of the arguments that are neither arrays nor numbers: functions and objects, which may change."""
+    return [x for x in leaves if not isinstance(x, (Node, np.ndarray, *NUMBERS))]
 
 
 def keep(kept: dict, key: Any, value: Any) -> None:
@@ -43,9 +69,10 @@ class Compiled:
     """``nc.compile(fun)``: computes what fun computes, by Programs that are kept.
 
     Programs are kept by the nesting, shapes and dtypes of the arguments and by the values of what is not an
-    array. Arrays that fun closes over are read at every call, numbers it closes over are constants. A function
-    that has no Program is called itself, and one warning says why. Traced arguments (within `nc.grad`, say) go
-    through fun itself. Given to `odeint`, the Programs of its right-hand side are kept likewise.
+    array. Arrays that fun closes over are read at every call; when a number it closes over has changed it is recorded
+    again (`Captured`). A function that has no Program is called itself, and one warning says why. Traced arguments
+    (within `nc.grad`, say) go through fun itself. Given to `odeint`, the Programs of its right-hand side are kept
+    likewise. fun must be pure; it is run three times to be recorded, once on made-up values.
 
     >>> import numpy as np
     >>> import node_core as nc
@@ -59,14 +86,26 @@ class Compiled:
     def __init__(self, fun: Callable) -> None:
         if not callable(fun):
             raise TypeError(f"compile: fun must be callable, got {type(fun).__name__}")
+        functools.update_wrapper(self, fun, updated=())  # not its __dict__: fun may be compiled itself
         self.fun = fun
+        self._by_keywords: dict[tuple, Compiled] = {}
+        self._warned: set[str] = set()
         self._plain: dict[Any, _Kept | None] = {}
         self._last: _Kept | None = None
         self._fields: dict[Any, dict] = {}
         self.calls: dict[Any, tuple] = {}  # what `odeint` has checked
-        functools.update_wrapper(self, fun)
 
-    def __call__(self, *args: Any) -> Any:
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        """As a method: the object is the first argument."""
+        return self if instance is None else functools.partial(self, instance)
+
+    def __reduce__(self) -> tuple:
+        """A copy starts without Programs."""
+        return Compiled, (self.fun,)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if kwargs:
+            return self._of_keywords(tuple(kwargs), len(args))(*args, *kwargs.values())
         leaves, treedef = tree.flatten(args)
         if any(type(leaf) is Node for leaf in leaves):
             return self.fun(*args)
@@ -76,10 +115,22 @@ class Compiled:
             if captured is not None:
                 return last(leaves, captured)
         kept = self._kept(args, leaves, treedef)
-        if kept is None:
+        captured = None if kept is None else kept.captured.read()
+        if captured is None:  # or changed meanwhile, by another thread
             return self.fun(*args)
         self._last = kept if kept.positions == list(range(len(leaves))) else None
-        return kept(leaves, kept.captured.read())
+        return kept(leaves, captured)
+
+    def _of_keywords(self, names: tuple, count: int) -> Compiled:
+        """The same function with the keyword arguments of these names behind `count` positional ones."""
+        if (names, count) not in self._by_keywords:
+            fun = self.fun
+
+            def of_all(*args: Any) -> Any:
+                return fun(*args[:count], **dict(zip(names, args[count:], strict=True)))
+
+            self._by_keywords[names, count] = Compiled(functools.update_wrapper(of_all, fun, updated=()))
+        return self._by_keywords[names, count]
 
     def listing(self, *args: Any) -> str:
         """The Program for these arguments as text. Raises TypeError, saying why, if there is none."""
@@ -94,15 +145,17 @@ class Compiled:
     def _kept(self, args: tuple, leaves: list, treedef: Any) -> _Kept | None:
         key = (treedef, tuple(map(signature, leaves)))
         kept = self._plain.get(key)
-        if key not in self._plain or (kept is not None and kept.captured.read() is None):
+        stale = kept is not None and kept.captured.read() is None
+        if key not in self._plain or stale:
+            before = kept
             kept = self._made(args)
             keep(self._plain, key, kept)
+            if stale and kept is not None and computes_the_same(before.graph, kept.graph):
+                kept.captured.forget(before.captured.changed())
             if len(self._plain) == MANY:
-                warnings.warn(
+                self._warn(
                     f"compile: {MANY} Programs were made of this function, one for each shape of its arguments and "
-                    "each value of those that are no floating arrays; give numbers that change as np.float64(x)",
-                    RuntimeWarning,
-                    stacklevel=3,
+                    "each value of those that are no floating arrays; give numbers that change as np.float64(x)"
                 )
         return kept
 
@@ -110,10 +163,18 @@ class Compiled:
         try:
             return _Kept(self.fun, args, tree.flatten(args)[0])
         except Exception as error:
-            self.fun(*args)  # what fails uncompiled, too, is the user's to see
-            self._reason = refusal(error, line_of)
-            warnings.warn(f"compile: the function is called itself: {self._reason}", RuntimeWarning, stacklevel=4)
+            reason = refusal(error, line_of)
+            with np.errstate(all="ignore"):
+                self.fun(*tree.unflatten(tree.flatten(args)[1], _copies(tree.flatten(args)[0])))  # is it the user's?
+            self._reason = reason
+            self._warn(f"compile: the function is called itself: {reason}")
             return None
+
+    def _warn(self, message: str) -> None:
+        """Once for a function and a reason."""
+        if message not in self._warned:
+            self._warned.add(message)
+            warnings.warn(message, RuntimeWarning, stacklevel=user_stacklevel())
 
     def fields(self, key: Any) -> dict:
         """Where the Programs of right-hand sides of this signature are kept."""
@@ -128,29 +189,39 @@ class _Kept:
     def __init__(self, fun: Callable, args: tuple, leaves: list) -> None:
         from .sequence import Sequence  # with the first Program: see `field_program`
 
-        live = Reachable(fun)
-        graph = trace(fun, *args, live=live, arrays_only=True)
+        _check_types(leaves)
+        live = Reachable(fun, objects_among(leaves))
+        with np.errstate(all="ignore"):  # as Programs have it
+            graph = trace(fun, *args, live=live, arrays_only=True)
         self.positions = [k for k, leaf in enumerate(leaves) if is_input(leaf)]
         graph.inputs = [graph.inputs[k] for k in self.positions]
-        self.captured = Captured(live, graph.captured.values(), graph.made_arrays or _reads_others(graph, live))
-        self.sequence = Sequence(graph)
+        self.captured = Captured(live, graph.captured.values())
+        self.graph, self.sequence = graph, Sequence(graph)
         self.in_def, self.out_def = tree.flatten(args)[1], graph.out_def
         self.signature = [(leaf.shape, leaf.dtype) if is_input(leaf) else (None, None) for leaf in leaves]
+        self.debug = False
         self._check(fun, leaves)
+        self.debug = os.environ.get("NODE_CORE_DEBUG") == "1"
 
     def _check(self, fun: Callable, leaves: list) -> None:
         """Compare with fun at two points. The second is made up: if fun refuses it, it proves nothing."""
-        for moved in (False, True):
-            if moved:
-                leaves = [x + 1e-3 * (1 + np.abs(x)).astype(x.dtype) if is_input(x) else x for x in leaves]
+        moved = [x + 1e-3 * (1 + np.abs(x)).astype(x.dtype) if is_input(x) else x for x in leaves]
+        for point in (leaves, moved):
+            own = _copies(point)
             try:
-                wanted = tree.flatten(fun(*tree.unflatten(self.in_def, leaves)))[0]
+                with np.errstate(all="ignore"):
+                    wanted = tree.flatten(fun(*tree.unflatten(self.in_def, own)))[0]
             except Exception:
-                if moved:
+                if point is moved:
                     return
                 raise
-            for got, x in zip(tree.flatten(self(leaves, self.captured.read()))[0], wanted, strict=True):
-                if tree.is_floating(x) and not close(np.asarray(got), np.asarray(x)):
+            if not all(map(_unchanged, own, point)):
+                raise ImpureError("the function changes its argument in place")
+            captured = self.captured.settled()
+            if captured is None:
+                raise ImpureError("what the function reads from outside its arguments changed while it was recorded")
+            for got, x in zip(tree.flatten(self(point, captured))[0], wanted, strict=True):
+                if not _agree(got, x):
                     raise ImpureError("the function gave two answers for the same arguments: it is not pure")
 
     def fits(self, leaves: list, treedef: Any) -> bool:
@@ -163,16 +234,33 @@ class _Kept:
         return True
 
     def __call__(self, leaves: list, captured: list) -> Any:
-        results = self.sequence([leaves[k] for k in self.positions], captured)
+        inputs = [leaves[k] for k in self.positions]
+        if self.debug:
+            self.graph.run_checked(inputs, captured)
+        results = self.sequence(inputs, captured)
         return tree.unflatten(self.out_def, [x[()] if type(x) is np.ndarray and x.ndim == 0 else x for x in results])
 
 
-def _reads_others(graph: Graph, live: Reachable) -> bool:
-    """Whether a solve's func reads arrays that are not in reach of the function that solves: it made them itself."""
-    for step in graph.instructions:
-        if step.primitive.whole and not Reachable(step.primitive.func).readers.keys() <= live.readers.keys():
-            return True
-    return False
+def _copies(leaves: list) -> list:
+    """The leaves, arrays as copies: a function that changes its arguments in place shall not change the caller's."""
+    return [x.copy() if isinstance(x, np.ndarray) else x for x in leaves]
+
+
+def _unchanged(x: Any, before: Any) -> bool:
+    return not isinstance(x, np.ndarray) or np.array_equal(x, before, equal_nan=x.dtype.kind in "fc")
+
+
+def _agree(got: Any, wanted: Any) -> bool:
+    """Whether a leaf of the result is what the function itself gives."""
+    if tree.is_floating(wanted):
+        return tree.is_floating(got) and close(np.asarray(got), np.asarray(wanted))
+    return type(got) is type(wanted) and bool(np.all(got == wanted))
+
+
+def _check_types(leaves: list) -> None:
+    for x in leaves:
+        if isinstance(x, np.ndarray) and type(x) not in (np.ndarray, np.memmap):
+            raise NotLowered(f"an argument of type {type(x).__name__} has no compiled form")
 
 
 def is_input(leaf: Any) -> bool:

@@ -18,10 +18,10 @@ from .._kernels.rk import nonfinite_find
 from ..autodiff import tree, vjp
 from ..autodiff.node import Node, concrete, lift
 from ..autodiff.primitive import is_traced
-from .compiled import Compiled, signature
+from .compiled import Compiled, objects_among, signature
 from .field_program import FieldProgram, close, field_program, refusal
 from .reachable import Reachable
-from .trace import Graph, TraceError, line_of, trace
+from .trace import Graph, TraceError, line_of, trace, user_stacklevel
 
 __all__ = ["ClosedOverError", "Field", "closed_over_names"]
 
@@ -238,7 +238,10 @@ class Field:
         that is not finite is named with the user's line (FloatingPointError).
         """
         if self._debug:
-            self._debugged = trace(self.flat, t, y, [concrete(p) for p in self.parameters])
+            try:
+                self._debugged = trace(self.flat, t, y, [concrete(p) for p in self.parameters])
+            except TypeError:  # it cannot be traced; func itself is called
+                self._debugged = None
             return None
         key = (gradient, with_t, *(self.wanted if gradient else ()))
         found = self._programs.get(key)
@@ -246,13 +249,16 @@ class Field:
             return None
         captured = found.captured.read() if found is not None else None
         if key not in self._programs or (found is not None and captured is None):
+            before = found
             found = self._programs[key] = self._lowered(t, y, gradient, with_t)
-            captured = found.captured.read() if found is not None else None
+            if found is not None and before is not None:
+                found.succeed(before)
+            captured = found.captured.settled() if found is not None else None
         return None if found is None else found.run(self.parameters, captured)
 
     def _lowered(self, t: float, y: np.ndarray, gradient: bool, with_t: bool) -> FieldProgram | None:
         try:
-            live = Reachable(self.func) if self._keeps else None
+            live = Reachable(self.func, objects_among(self.arg_leaves)) if self._keeps else None
             return field_program(self, t, y, gradient=gradient, with_t=with_t, live=live)
         except ClosedOverError:
             raise
@@ -354,7 +360,7 @@ def _cast(x: Any, dtype: np.dtype) -> Any:
 
 
 def _warn(message: str) -> None:
-    warnings.warn(message, RuntimeWarning, stacklevel=2)
+    warnings.warn(message, RuntimeWarning, stacklevel=user_stacklevel())
 
 
 def closed_over_names(func: Any) -> str:

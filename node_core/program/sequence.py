@@ -24,7 +24,7 @@ from .lower import is_view
 from .passes import constants_folded, duplicates_merged
 from .program import build
 from .roles import NotLowered, Roles
-from .trace import Graph, Instruction
+from .trace import Graph, Instruction, user_stacklevel
 
 if TYPE_CHECKING:
     from .program import Program
@@ -56,8 +56,6 @@ class Sequence:
             if ordinary:
                 self.steps.append(self._piece(ordinary))
             self.steps += [self._whole(step) for step in wholes]
-        if not self.has_solves and not self.steps:  # the result is an input, or constant
-            self.steps.append(self._piece([]))
         self.shared = _not_the_callers(graph)
 
     def __call__(self, inputs: list, captured: list) -> list:
@@ -83,10 +81,8 @@ class Sequence:
         used = dict.fromkeys(i for step in instructions for i in step.operands)
         inputs = [i for i in used if i not in made and i not in graph.constants]
         later = {i for step in graph.instructions if step.out not in made for i in step.operands}
-        outputs = [i for i in made if i in later or i in graph.outputs]
-        if not self.has_solves:
-            inputs, outputs = [i for i in [*graph.inputs, *graph.captured] if _is_real(graph, i)], graph.outputs
-        if instructions and all(is_view(graph, step) for step in instructions):
+        outputs = [step.out for step in instructions if step.out in later or step.out in graph.outputs]
+        if self.has_solves and all(is_view(graph, step) for step in instructions):
             return Moves(graph, instructions)
         part = replace(graph, inputs=inputs, captured={}, instructions=instructions, outputs=outputs)
         try:
@@ -94,7 +90,8 @@ class Sequence:
         except NotLowered as refusal:
             if not self.has_solves:
                 raise
-            warnings.warn(f"compile: between its solves NumPy is called: {refusal}", RuntimeWarning, stacklevel=6)
+            message = f"compile: between its solves NumPy is called: {refusal}"
+            warnings.warn(message, RuntimeWarning, stacklevel=user_stacklevel())
             return Moves(graph, instructions)
 
     def _whole(self, step: Instruction) -> Step:
@@ -118,6 +115,8 @@ class Piece:
         self.inputs, self.outputs = graph.inputs, graph.outputs
         self.values = [graph.values[i] for i in self.outputs]
         dtypes = {graph.values[i].dtype for i in self.inputs if not graph.values[i].weak}
+        if any(dtype.kind == "c" for dtype in dtypes):
+            raise NotLowered("complex numbers have no compiled form yet")
         self.real = np.dtype(dtypes.pop()) if len(dtypes) == 1 else np.dtype(float)
         if dtypes or self.real not in (np.float32, np.float64):
             raise NotLowered(f"the arguments mix {', '.join(sorted(map(str, dtypes | {self.real})))}")
@@ -215,10 +214,6 @@ def _named(graph: Graph) -> Graph:
     for k, step in enumerate(graph.instructions):
         values[step.out] = replace(values[step.out], name=f"v{k}")
     return replace(graph, values=values)
-
-
-def _is_real(graph: Graph, number: int) -> bool:
-    return graph.values[number].dtype.kind == "f"
 
 
 def _pieces(graph: Graph) -> list[tuple[list[Instruction], list[Instruction]]]:

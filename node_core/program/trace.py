@@ -17,7 +17,7 @@ from ..autodiff.node import Node, Trace, apply, concrete, run
 from ..autodiff.primitive import Primitive
 from .draw import listing, to_dot, to_svg
 
-__all__ = ["Graph", "Instruction", "TraceError", "Value", "line_of", "trace", "without_dead_code"]
+__all__ = ["Graph", "Instruction", "TraceError", "Value", "computes_the_same", "line_of", "trace", "without_dead_code"]
 
 _OURS = str(Path(__file__).parents[1]) + os.sep
 _NUMPY = str(Path(np.__file__).parent) + os.sep
@@ -67,7 +67,6 @@ class Graph:
                   that may change between runs (see `trace`).
     instructions: in order of execution; none without an effect on the outputs.
     outputs:      the numbers of the result's leaves; `out_def` their nesting.
-    made_arrays:  whether there are constants that the function has made itself, of whatever it reads.
     """
 
     name: str
@@ -79,7 +78,6 @@ class Graph:
     instructions: list[Instruction]
     outputs: list[int]
     out_def: tree.TreeDef
-    made_arrays: bool = False
 
     def __call__(self, *args: Any) -> Any:
         """Run the graph in Python on arguments nested like those it was traced with; differentiable."""
@@ -101,12 +99,12 @@ class Graph:
                 env[step.out] = step.primitive.evaluate(*[env[i] for i in step.operands], **step.params)
         return [env[number] for number in self.outputs]
 
-    def run_checked(self, leaves: Sequence) -> None:
+    def run_checked(self, leaves: Sequence, captured: Sequence | None = None) -> None:
         """Run it instruction by instruction; FloatingPointError names the first whose result is not finite."""
         env = self._start()
         for number, leaf in zip(self.inputs, leaves, strict=True):
             env[number] = leaf
-        for number, x in self.captured.items():
+        for number, x in zip(self.captured, captured or self.captured.values(), strict=True):
             env[number] = concrete(x)
         for step in self.instructions:
             with np.errstate(all="ignore"):
@@ -117,8 +115,13 @@ class Graph:
                 value = self.values[step.out]
                 raise FloatingPointError(
                     f"{step.line}: {value.name} = {step.primitive.name}(...) of shape {value.shape} is "
-                    f"{np.asarray(out)[where]} at {list(where)}, t = {leaves[0]}"
+                    f"{np.asarray(out)[where]} at {list(where)}{self._time(leaves)}"
                 )
+
+    def _time(self, leaves: Sequence) -> str:
+        """``, t = ...`` if the first argument is a time."""
+        first = leaves[0] if len(leaves) and self.values[self.inputs[0]].name == "t" else None
+        return f", t = {first}" if isinstance(first, float) else ""
 
     def _start(self) -> list:
         """The values before the first instruction: the constants in their places."""
@@ -149,8 +152,7 @@ class GraphTrace(Trace):
     constants: dict[int, Any] = field(default_factory=dict)
     captured: dict[int, Any] = field(default_factory=dict)
     instructions: list[Instruction] = field(default_factory=list)
-    live: Callable[[np.ndarray], Any] | None = None
-    made_arrays: bool = False  # there are constants that the function has made, of whatever
+    live: Any = None  # a Reachable
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -180,14 +182,17 @@ class GraphTrace(Trace):
             number = self.add(x, "captured", f"captured{len(self.captured)}")
             self.captured[number] = x
             return number
-        self.made_arrays = self.made_arrays or isinstance(x, (np.ndarray, np.generic))
+        if self.live is not None and self.live.exhausted and isinstance(x, np.ndarray):
+            raise TraceError("the function can read too many objects to look at them all; pass its arrays as arguments")
         number = self.add(x, "constant", "")
         self.constants[number] = x.copy() if isinstance(x, np.ndarray) and x.flags.writeable else x
         return number
 
     def _is_live(self, x: Any) -> bool:
         """Whether x is an array of the caller's that may hold other numbers at the next run."""
-        return self.live is not None and type(x) is np.ndarray and x.dtype.kind == "f" and self.live(x) is not None
+        if self.live is None or not isinstance(x, np.ndarray) or x.dtype.kind != "f":
+            return False
+        return self.live.place_of(x) is not None
 
     def process(self, primitive: Any, operands: tuple, params: dict) -> Any:
         if primitive.name == "nonzero":
@@ -233,6 +238,14 @@ def line_of(error: Exception) -> str:
     return next((f"{f.filename}:{f.lineno}" for f in reversed(frames) if is_users(f.filename)), "func")
 
 
+def user_stacklevel() -> int:
+    """The stacklevel at which a warning of our caller's names the user's line, whatever called us for him."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and not is_users(frame.f_code.co_filename):
+        frame, level = frame.f_back, level + 1
+    return level
+
+
 def user_line() -> str:
     """``file:line`` of the innermost frame outside this package and NumPy."""
     frame = sys._getframe(1)
@@ -241,15 +254,13 @@ def user_line() -> str:
     return f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
 
-def trace(
-    fun: Callable, *args: Any, live: Callable[[np.ndarray], Any] | None = None, arrays_only: bool = False
-) -> Graph:
+def trace(fun: Callable, *args: Any, live: Any = None, arrays_only: bool = False) -> Graph:
     """The graph of ``fun(*args)``: what it computes for arguments of these shapes and dtypes.
 
     Every numeric leaf of args becomes an input (with arrays_only those that are floating arrays or NumPy's floating
     numbers); other leaves (strings, None) are kept as they are. The
     function runs once, on the arguments given. Raises TraceError, with the line of the user's code, if its
-    course depends on their values. Other arrays are constants, unless live(array) is not None: these are
+    course depends on their values. Other arrays are constants; with live, a `Reachable`, those that it knows are
     `captured`.
 
     >>> import numpy as np
@@ -283,8 +294,23 @@ def trace(
         instructions=without_dead_code(recorder.instructions, outputs),
         outputs=outputs,
         out_def=out_def,
-        made_arrays=recorder.made_arrays,
     )
+
+
+def computes_the_same(a: Graph, b: Graph) -> bool:
+    """Whether two graphs are one: the same instructions on the same constants."""
+    if len(a.values) != len(b.values) or a.constants.keys() != b.constants.keys():
+        return False
+    if [(s.primitive.name, s.operands) for s in a.instructions] != [
+        (s.primitive.name, s.operands) for s in b.instructions
+    ]:
+        return False
+    return all(_same(x, b.constants[number]) for number, x in a.constants.items())
+
+
+def _same(x: Any, y: Any) -> bool:
+    x, y = np.asarray(x), np.asarray(y)
+    return x.dtype == y.dtype and x.shape == y.shape and (x.dtype.hasobject or x.tobytes() == y.tobytes())
 
 
 def without_dead_code(instructions: list[Instruction], outputs: list[int]) -> list[Instruction]:
