@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import node_core as nc
+import node_core.models  # not imported by node_core itself
 
 ROOT = Path(nc.__file__).parent
 SOURCES = Path(__file__).parents[1] / "csrc"
@@ -30,6 +31,7 @@ LAYERS = {
     "series": set(),
     "spline": set(),
     "fit": {"nn", "optim", "series", "spline", "solve", "solvers", "autodiff"},
+    "models": {"nn", "optim", "solve", "solvers", "program", "autodiff", "storage"},
     "bench": {"autodiff", "program", "solve", "solvers", "config", "nn", "optim", "storage"},
     "cli": {"fit", "series", "solve", "solvers", "storage", "bench", "config", "_version"},
     "__main__": {"cli"},
@@ -163,7 +165,8 @@ def test_steppers_know_nothing_of_gradients_nor_of_the_kernels(name):
 def test_import_of_node_core_brings_neither_plots_nor_progress_nor_the_command_line():
     code = (
         "import sys, node_core\n"
-        "unwanted = ['matplotlib', 'tqdm', 'argparse', 'scipy', 'node_core.cli', 'node_core.bench', 'node_core.fit']\n"
+        "unwanted = ['matplotlib', 'tqdm', 'argparse', 'scipy', 'node_core.cli', 'node_core.bench', 'node_core.fit',\n"
+        "    'node_core.models']\n"
         "print([name for name in unwanted if name in sys.modules])"
     )
     ran = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
@@ -217,7 +220,7 @@ def public_objects():
     """(dotted name, object) of all that is public: functions, classes and modules, and the classes' own methods."""
     for holder, names in [
         (nc, nc.__all__),
-        *((getattr(nc, m), getattr(nc, m).__all__) for m in ("nn", "optim", "tree")),
+        *((getattr(nc, m), getattr(nc, m).__all__) for m in ("nn", "optim", "tree", "models")),
     ]:
         for name in names:
             thing = getattr(holder, name)

@@ -1,0 +1,88 @@
+"""What continuous and discrete flows share: a Gaussian base, and two ways between it and the data."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..autodiff import tree
+
+__all__ = ["Flow", "dtype_of", "positive_int"]
+
+
+class Flow:
+    """A density on R^d: the image of z ~ N(0, std^2 I) under an invertible map with parameters.
+
+    A flow says what the map is by `init`, `to_data` and `to_base`. All of it is differentiable, in the parameters and
+    in the points. Within `nc.compile`, draw outside and hand in arrays: what is drawn inside would be a constant.
+    """
+
+    def __init__(self, d: int, std: float) -> None:
+        self.d = positive_int(type(self).__name__, "d", d)
+        if not (isinstance(std, (int, float, np.number)) and math.isfinite(std) and std > 0):
+            raise ValueError(f"{type(self).__name__}: std, of the base, must be a positive number, got {std!r}")
+        self.std = float(std)
+
+    def init(self, rng: Any) -> Any:
+        """Fresh parameters; rng is a NumPy Generator or a seed."""
+        raise NotImplementedError
+
+    def to_data(self, params: Any, z: Any, noise: Any = None) -> tuple[Any, Any]:
+        """Points of the base to ``(x, log q(x))``: (N, d) -> (N, d), (N,)."""
+        raise NotImplementedError
+
+    def to_base(self, params: Any, x: Any, noise: Any = None) -> tuple[Any, Any]:
+        """Data to ``(z, log q(x))``: (N, d) -> (N, d), (N,)."""
+        raise NotImplementedError
+
+    def noise(self, rng: Any, n: int, dtype: Any = np.float64) -> Any:
+        """What `to_data` and `to_base` of n points need beside them: None, but of a CNF with an estimated trace."""
+        return None
+
+    def base(self, rng: Any, n: int, dtype: Any = np.float64) -> np.ndarray:
+        """n draws of the base, (n, d)."""
+        n = positive_int(type(self).__name__, "n", n)
+        return (self.std * np.random.default_rng(rng).standard_normal((n, self.d))).astype(dtype)
+
+    def base_log_density(self, z: Any) -> Any:
+        """log N(z; 0, std^2 I), (N, d) -> (N,)."""
+        norm = 0.5 * self.d * math.log(2.0 * math.pi * self.std**2)
+        return -0.5 / self.std**2 * np.sum(z * z, axis=-1) - norm
+
+    def log_prob(self, params: Any, x: Any, noise: Any = None, **keywords: Any) -> Any:
+        """log q(x) of points (N, d), shape (N,); the keywords are those of `to_base`."""
+        return self.to_base(params, x, noise, **keywords)[1]
+
+    def sample(self, params: Any, rng: Any, n: int, **keywords: Any) -> Any:
+        """n draws, (n, d); rng is a NumPy Generator or a seed, the keywords are those of `to_data`."""
+        return self.sample_and_log_prob(params, rng, n, **keywords)[0]
+
+    def sample_and_log_prob(self, params: Any, rng: Any, n: int, **keywords: Any) -> tuple[Any, Any]:
+        """n draws and their log densities, (n, d) and (n,); likewise."""
+        rng, dtype = np.random.default_rng(rng), dtype_of(params)
+        z = self.base(rng, n, dtype)
+        return self.to_data(params, z, self.noise(rng, n, dtype), **keywords)
+
+    def _points(self, name: str, x: Any) -> Any:
+        """x with its shape (N, d) checked; lists become arrays, ints floats."""
+        x = x if hasattr(x, "dtype") else np.asarray(x)
+        if np.ndim(x) != 2 or np.shape(x)[1] != self.d:
+            raise ValueError(f"{type(self).__name__}: {name} must be of shape (N, {self.d}), got {np.shape(x)}")
+        if x.dtype.kind not in "iuf":
+            raise TypeError(f"{type(self).__name__}: {name} must hold real numbers, got {x.dtype}")
+        return x if x.dtype.kind == "f" else x.astype(np.float64)
+
+
+def dtype_of(params: Any) -> np.dtype:
+    """The dtype of the first floating leaf, float64 if there is none."""
+    leaves = [leaf for leaf in tree.flatten(params)[0] if hasattr(leaf, "dtype") and leaf.dtype.kind == "f"]
+    return leaves[0].dtype if leaves else np.dtype(np.float64)
+
+
+def positive_int(owner: str, name: str, value: Any) -> int:
+    """value as an int; ValueError unless it is a positive one."""
+    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{owner}: {name} must be a positive int, got {value!r}")
+    return int(value)

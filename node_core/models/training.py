@@ -1,0 +1,179 @@
+"""Training a flow, against a density or on data; it stops at the first value that is not finite."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..autodiff import tree, value_and_grad
+from ..optim import Adam
+from ..program import compile
+from ..solvers import SolverError
+from .flow import Flow, dtype_of, positive_int
+
+__all__ = ["Trained", "descend", "fit_likelihood", "match_density"]
+
+Callback = Callable[[int, float, Any], Any]
+
+
+@dataclass
+class Trained:
+    """What a training came to.
+
+    params:  those after the last step; where it was stopped by a value that is not finite, the last good ones.
+    losses:  one for every step that succeeded.
+    stopped: None, or why it ended before its last step.
+    """
+
+    params: Any
+    losses: list[float] = field(default_factory=list)
+    stopped: str | None = None
+
+
+def match_density(
+    flow: Flow,
+    params: Any,
+    log_target: Callable,
+    *,
+    steps: int = 1000,
+    samples: int = 512,
+    optimizer: Any = None,
+    rng: Any = 0,
+    callback: Callback | None = None,
+) -> Trained:
+    """Minimise KL(q || p) = E_q[log q - log p] over draws of the flow; p may lack its normalisation.
+
+    log_target: (N, d) -> (N,), differentiable. samples: new draws a step. optimizer: Adam(1e-3) by default.
+    callback:   ``callback(step, loss, params)`` after every step, which counts from 1; a true answer stops.
+    Without the normalisation the loss is KL less its logarithm; see `densities.log_normalizer`.
+    """
+    samples, rng = positive_int("match_density", "samples", samples), np.random.default_rng(rng)
+    dtype = dtype_of(params)
+
+    def loss(params: Any, z: Any, noise: Any) -> Any:
+        x, log_q = flow.to_data(params, z, noise)
+        return np.mean(log_q - log_target(x))
+
+    def draws() -> Iterator[tuple]:
+        while True:
+            yield flow.base(rng, samples, dtype), flow.noise(rng, samples, dtype)
+
+    return descend(loss, params, draws(), steps=steps, optimizer=optimizer, callback=callback)
+
+
+def fit_likelihood(
+    flow: Flow,
+    params: Any,
+    data: Any,
+    *,
+    steps: int = 1000,
+    batch: int | None = 512,
+    optimizer: Any = None,
+    rng: Any = 0,
+    callback: Callback | None = None,
+) -> Trained:
+    """Maximise the likelihood of data: minimise the mean of -log q(x).
+
+    data:     (n, d), of which each step takes `batch` rows at random (all, if None or more than there are); or a
+              function ``data(rng, batch)`` that makes new ones.
+    callback: ``callback(step, loss, params)`` after every step, which counts from 1; a true answer stops.
+    Raises ValueError for data of another shape, or with values that are not finite.
+    """
+    rng, dtype = np.random.default_rng(rng), dtype_of(params)
+    rows = data if callable(data) else _sampler(_checked_data(flow, data))
+    batch = positive_int("fit_likelihood", "batch", batch) if batch is not None else len(_given(data))
+
+    def loss(params: Any, x: Any, noise: Any) -> Any:
+        return -np.mean(flow.log_prob(params, x, noise))
+
+    def batches() -> Iterator[tuple]:
+        while True:
+            x = np.asarray(rows(rng, batch), dtype)
+            yield x, flow.noise(rng, len(x), dtype)
+
+    return descend(loss, params, batches(), steps=steps, optimizer=optimizer, callback=callback)
+
+
+def descend(
+    loss: Callable,
+    params: Any,
+    inputs: Iterator[tuple],
+    *,
+    steps: int,
+    optimizer: Any = None,
+    callback: Callback | None = None,
+) -> Trained:
+    """Steps of an optimiser down ``loss(params, *next(inputs))``, compiled.
+
+    A step whose loss or gradient is not finite, or whose solve fails, is not taken: the training ends with the last
+    parameters that had finite ones, a RuntimeWarning, and the step and the norms in `stopped`.
+    """
+    steps = positive_int("descend", "steps", steps)
+    optimizer = Adam(1e-3) if optimizer is None else optimizer
+    step_of = compile(value_and_grad(loss))
+    state, good, losses = optimizer.init(params), params, []
+    for step in range(1, steps + 1):
+        value, grads, failure = _attempted(step_of, params, next(inputs))
+        if failure is not None:
+            stopped = f"step {step}: {failure}; the parameters' norm is {_norm(params):.3g}. " + (
+                "They have never had a finite loss." if step == 1 else f"Those of step {step - 1} are kept."
+            )
+            warnings.warn(f"the training stopped at {stopped}", RuntimeWarning, stacklevel=3)
+            return Trained(good, losses, stopped)
+        good = params
+        losses.append(value)
+        params, state = optimizer.update(params, grads, state)
+        if callback is not None and callback(step, value, params):
+            return Trained(params, losses, f"step {step}: the callback asked for it")
+    return Trained(params, losses)
+
+
+def _attempted(step_of: Callable, params: Any, inputs: tuple) -> tuple[float, Any, str | None]:
+    """(loss, gradients, None), or what is wrong in the third place."""
+    try:
+        with np.errstate(all="ignore"):  # what NumPy would warn of is looked for here
+            value, grads = step_of(params, *inputs)
+    except SolverError as error:
+        return math.nan, None, f"the solve failed ({error.reason} at t = {error.t:.6g})"
+    value, norm = float(value), _norm(grads)
+    if math.isfinite(value) and math.isfinite(norm):
+        return value, grads, None
+    return value, grads, f"the loss is {value:.6g} and the gradient's norm {norm:.3g}"
+
+
+def _norm(trees: Any) -> float:
+    """The Euclidean norm of all floating leaves."""
+    leaves = [np.asarray(x, float) for x in tree.flatten(trees)[0] if tree.is_floating(x)]
+    with np.errstate(over="ignore"):
+        return math.sqrt(sum(float(np.sum(x * x)) for x in leaves))
+
+
+def _given(data: Any) -> Any:
+    if callable(data):
+        raise ValueError("fit_likelihood: with a function that makes data, batch must be an int, got None")
+    return data
+
+
+def _checked_data(flow: Flow, data: Any) -> np.ndarray:
+    data = np.asarray(data)
+    if data.ndim != 2 or data.shape[1] != flow.d or len(data) == 0:
+        raise ValueError(f"fit_likelihood: data must be of shape (n, {flow.d}) with n >= 1, got {data.shape}")
+    if data.dtype.kind not in "iuf" or not np.all(np.isfinite(data)):
+        bad = np.flatnonzero(~np.all(np.isfinite(data), axis=1)) if data.dtype.kind in "iuf" else []
+        where = f"row {bad[0]} is {data[bad[0]]}" if len(bad) else f"dtype {data.dtype}"
+        raise ValueError(f"fit_likelihood: data must hold finite real numbers; {where}")
+    return data
+
+
+def _sampler(data: np.ndarray) -> Callable:
+    """``rows(rng, n)``: n different rows at random, or all of them."""
+
+    def rows(rng: np.random.Generator, n: int) -> np.ndarray:
+        return data if n >= len(data) else data[rng.choice(len(data), n, replace=False)]
+
+    return rows
