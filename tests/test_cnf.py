@@ -276,6 +276,17 @@ def test_float32_stays_float32():
         np.testing.assert_allclose(flow.log_prob(params, x), log_q, atol=1e-4)
 
 
+@pytest.mark.filterwarnings("error")  # a field of two dtypes would be called back
+def test_points_and_noise_are_taken_in_the_dtype_of_the_parameters():
+    rough, params = net_flow(trace="hutchinson")
+    one = rough.log_prob(params, points(5).astype(np.float32), rough.noise(0, 5).astype(np.float32))
+    assert one.dtype == np.float64
+    flow = CNF(Planar(2, 4, dtype=np.float32), 2)
+    assert flow.log_prob(flow.init(0), points(5)).dtype == np.float32
+    still = CNF(lambda params, t, z: z * 0, 2)  # without parameters the points decide
+    assert still.log_prob(None, points(5).astype(np.float32)).dtype == np.float32
+
+
 def test_a_layer_is_an_autonomous_field():
     layer = nc.nn.MLP([2, 5, 2])
     flow, params = CNF(layer, 2), layer.init(0)
@@ -319,11 +330,16 @@ def test_fitting_two_moons_gains_half_a_nat_on_held_out_points(made):
     assert len(result.losses) == 150
 
 
-def test_one_seed_gives_one_training_and_the_callback_may_stop_it():
+def test_a_training_repeats_itself_goes_on_where_it_ended_and_stops_when_the_callback_asks():
     flow = PlanarFlow(2, 3, toward="base")
     params = flow.init(0)
     one, two = (fit_likelihood(flow, params, two_moons, steps=5, batch=16, rng=4) for _ in range(2))
     assert one.losses == two.losses
+    rng = np.random.default_rng(4)
+    half = fit_likelihood(flow, params, two_moons, steps=2, batch=16, rng=rng)
+    rest = fit_likelihood(flow, half.params, two_moons, steps=3, batch=16, rng=rng, state=half.state)
+    assert half.losses + rest.losses == one.losses
+    assert (worst(rest.params, one.params), rest.state["step"]) == (0.0, 5)
     stopped = fit_likelihood(flow, params, two_moons(0, 20), batch=None, callback=lambda step, loss, p: step == 3)
     assert (len(stopped.losses), stopped.stopped) == (3, "step 3: the callback asked for it")
 
@@ -359,7 +375,7 @@ def test_a_start_that_is_no_number_is_said_to_be_the_start():
     params = larger(flow.init(0), np.nan)
     with pytest.warns(RuntimeWarning, match="step 1: the loss is nan and the gradient's norm nan"):
         result = match_density(flow, params, ring, steps=3, samples=8)
-    assert result.stopped.endswith("They have never had a finite loss.")
+    assert result.stopped.endswith("They have not had a finite loss.")
     assert result.losses == []
 
 
@@ -404,6 +420,8 @@ def test_wrong_points_and_noise_are_named():
     flow, params = continuous()
     with pytest.raises(ValueError, match=r"CNF: x must be of shape \(N, 2\), got \(3,\)"):
         flow.log_prob(params, np.ones(3))
+    with pytest.raises(ValueError, match=r"CNF: x must be finite, row 1 is \[nan  1.\]"):
+        flow.log_prob(params, np.array([[0.0, 1.0], [np.nan, 1.0]]))
     with pytest.raises(TypeError, match="CNF: x must hold real numbers, got complex128"):
         flow.log_prob(params, np.ones((3, 2), complex))
     with pytest.raises(ValueError, match=r"PlanarFlow: z must be of shape \(N, 2\), got \(3, 4\)"):
@@ -428,6 +446,8 @@ def test_wrong_data_is_named():
     ]:
         with pytest.raises(ValueError, match=message):
             fit_likelihood(flow, params, data)
+        with pytest.raises(ValueError, match=message):
+            fit_likelihood(flow, params, lambda rng, n, data=data: data)
     with pytest.raises(ValueError, match="batch must be an int, got None"):
         fit_likelihood(flow, params, two_moons, batch=None)
     with pytest.raises(ValueError, match="steps must be a positive int, got 0"):

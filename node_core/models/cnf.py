@@ -136,13 +136,13 @@ class CNF(Flow):
 
     def to_data(self, params: Any, z: Any, noise: Any = None, **keywords: Any) -> tuple[Any, Any]:
         """Points of the base to ``(x, log q(x))``: (N, d) -> (N, d), (N,). The keywords override the flow's."""
-        z = self._points("z", z)
+        z = self._points("z", z, params)
         x, change = self._solve(params, z, noise, self.span, keywords)
         return x, self.base_log_density(z) + change
 
     def to_base(self, params: Any, x: Any, noise: Any = None, **keywords: Any) -> tuple[Any, Any]:
         """Data to ``(z, log q(x))``: (N, d) -> (N, d), (N,). The keywords override the flow's."""
-        x = self._points("x", x)
+        x = self._points("x", x, params)
         z, change = self._solve(params, x, noise, self.span[::-1], keywords)
         return z, self.base_log_density(z) - change
 
@@ -153,7 +153,7 @@ class CNF(Flow):
 
     def _solve(self, params: Any, z: Any, noise: Any, span: Sequence[float], keywords: dict) -> tuple[Any, Any]:
         """z (N, d) and the change of log q (N,) at the end of the span."""
-        args = (params, self._checked_noise(noise, np.shape(z))) if self.trace == "hutchinson" else (params,)
+        args = (params, self._checked_noise(noise, np.shape(z), z.dtype)) if self.trace == "hutchinson" else (params,)
         start = (z, np.zeros(np.shape(z)[0], z.dtype))
         z, change = odeint(self._joint, start, span, args=args, **{**self.keywords, **keywords})
         return z[-1], change[-1]
@@ -172,13 +172,13 @@ class CNF(Flow):
             dz, trace = with_hutchinson_trace(lambda z: self._of_z(t, z, params), z, *noise)
         return dz, -trace
 
-    def _checked_noise(self, noise: Any, shape: tuple) -> Any:
+    def _checked_noise(self, noise: Any, shape: tuple, dtype: Any) -> Any:
         wanted = (self.probes, *shape)
         if noise is None:
             raise ValueError(f"CNF: trace='hutchinson' needs noise {wanted}: give flow.noise(rng, {shape[0]})")
         if np.shape(noise) != wanted:
             raise ValueError(f"CNF: noise must be of shape {wanted}, got {np.shape(noise)}")
-        return noise
+        return noise if noise.dtype == dtype else noise.astype(dtype)
 
     def __repr__(self) -> str:
         return f"CNF({self.field!r}, {self.d}, trace={self.trace!r}, span={self.span})"

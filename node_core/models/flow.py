@@ -65,20 +65,24 @@ class Flow:
         z = self.base(rng, n, dtype)
         return self.to_data(params, z, self.noise(rng, n, dtype), **keywords)
 
-    def _points(self, name: str, x: Any) -> Any:
-        """x with its shape (N, d) checked; lists become arrays, ints floats."""
+    def _points(self, name: str, x: Any, params: Any) -> Any:
+        """x (N, d), checked, in the dtype of params (its own if they have none); lists become arrays, ints floats."""
         x = x if hasattr(x, "dtype") else np.asarray(x)
         if np.ndim(x) != 2 or np.shape(x)[1] != self.d:
             raise ValueError(f"{type(self).__name__}: {name} must be of shape (N, {self.d}), got {np.shape(x)}")
         if x.dtype.kind not in "iuf":
             raise TypeError(f"{type(self).__name__}: {name} must hold real numbers, got {x.dtype}")
-        return x if x.dtype.kind == "f" else x.astype(np.float64)
+        if isinstance(x, np.ndarray) and not np.all(np.isfinite(x)):
+            bad = np.flatnonzero(~np.all(np.isfinite(x), axis=1))[0]
+            raise ValueError(f"{type(self).__name__}: {name} must be finite, row {bad} is {x[bad]}")
+        dtype = dtype_of(params, x.dtype if x.dtype.kind == "f" else np.float64)
+        return x if x.dtype == dtype else x.astype(dtype)
 
 
-def dtype_of(params: Any) -> np.dtype:
-    """The dtype of the first floating leaf, float64 if there is none."""
+def dtype_of(params: Any, default: Any = np.float64) -> np.dtype:
+    """The dtype of the first real floating array of params, or the default."""
     leaves = [leaf for leaf in tree.flatten(params)[0] if hasattr(leaf, "dtype") and leaf.dtype.kind == "f"]
-    return leaves[0].dtype if leaves else np.dtype(np.float64)
+    return leaves[0].dtype if leaves else np.dtype(default)
 
 
 def positive_int(owner: str, name: str, value: Any) -> int:

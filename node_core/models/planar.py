@@ -28,6 +28,7 @@ class PlanarFlow(Flow):
             inverts layer by layer: a root of a monotone function of one number, by bisection.
     std:    of the base, N(0, std^2 I).
 
+    >>> from node_core.models import PlanarFlow
     >>> flow = PlanarFlow(2, 8)
     >>> x, log_q = flow.sample_and_log_prob(flow.init(0), 0, 5)
     >>> x.shape, log_q.shape
@@ -50,7 +51,7 @@ class PlanarFlow(Flow):
 
     def to_data(self, params: Any, z: Any, noise: Any = None) -> tuple[Any, Any]:
         """Points of the base to ``(x, log q(x))``: (N, d) -> (N, d), (N,)."""
-        z = self._points("z", z)
+        z = self._points("z", z, params)
         if self.toward == "data":
             x, logdet = _through(params, z)
             return x, self.base_log_density(z) - logdet
@@ -59,7 +60,7 @@ class PlanarFlow(Flow):
 
     def to_base(self, params: Any, x: Any, noise: Any = None) -> tuple[Any, Any]:
         """Data to ``(z, log q(x))``: (N, d) -> (N, d), (N,)."""
-        x = self._points("x", x)
+        x = self._points("x", x, params)
         if self.toward == "base":
             z, logdet = _through(params, x)
             return z, self.base_log_density(z) + logdet

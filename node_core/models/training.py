@@ -28,11 +28,14 @@ class Trained:
     params:  those after the last step; where it was stopped by a value that is not finite, the last good ones.
     losses:  one for every step that succeeded.
     stopped: None, or why it ended before its last step.
+    state:   the optimiser's; given to the next call, the training goes on as if it had not been interrupted (if that
+             call is also given the same Generator).
     """
 
     params: Any
     losses: list[float] = field(default_factory=list)
     stopped: str | None = None
+    state: Any = None
 
 
 def match_density(
@@ -44,12 +47,14 @@ def match_density(
     samples: int = 512,
     optimizer: Any = None,
     rng: Any = 0,
+    state: Any = None,
     callback: Callback | None = None,
 ) -> Trained:
     """Minimise KL(q || p) = E_q[log q - log p] over draws of the flow; p may lack its normalisation.
 
     log_target: (N, d) -> (N,), differentiable. samples: new draws a step. optimizer: Adam(1e-3) by default.
     callback:   ``callback(step, loss, params)`` after every step, which counts from 1; a true answer stops.
+    state:      of the optimiser, to go on with an earlier training (`Trained.state`).
     Without the normalisation the loss is KL less its logarithm; see `densities.log_normalizer`.
     """
     samples, rng = positive_int("match_density", "samples", samples), np.random.default_rng(rng)
@@ -63,7 +68,7 @@ def match_density(
         while True:
             yield flow.base(rng, samples, dtype), flow.noise(rng, samples, dtype)
 
-    return descend(loss, params, draws(), steps=steps, optimizer=optimizer, callback=callback)
+    return descend(loss, params, draws(), steps=steps, optimizer=optimizer, state=state, callback=callback)
 
 
 def fit_likelihood(
@@ -75,6 +80,7 @@ def fit_likelihood(
     batch: int | None = 512,
     optimizer: Any = None,
     rng: Any = 0,
+    state: Any = None,
     callback: Callback | None = None,
 ) -> Trained:
     """Maximise the likelihood of data: minimise the mean of -log q(x).
@@ -82,10 +88,11 @@ def fit_likelihood(
     data:     (n, d), of which each step takes `batch` rows at random (all, if None or more than there are); or a
               function ``data(rng, batch)`` that makes new ones.
     callback: ``callback(step, loss, params)`` after every step, which counts from 1; a true answer stops.
+    state:    of the optimiser, to go on with an earlier training (`Trained.state`).
     Raises ValueError for data of another shape, or with values that are not finite.
     """
     rng, dtype = np.random.default_rng(rng), dtype_of(params)
-    rows = data if callable(data) else _sampler(_checked_data(flow, data))
+    rows = _checked_maker(flow, data) if callable(data) else _sampler(_checked_data(flow, data))
     batch = positive_int("fit_likelihood", "batch", batch) if batch is not None else len(_given(data))
 
     def loss(params: Any, x: Any, noise: Any) -> Any:
@@ -96,7 +103,7 @@ def fit_likelihood(
             x = np.asarray(rows(rng, batch), dtype)
             yield x, flow.noise(rng, len(x), dtype)
 
-    return descend(loss, params, batches(), steps=steps, optimizer=optimizer, callback=callback)
+    return descend(loss, params, batches(), steps=steps, optimizer=optimizer, state=state, callback=callback)
 
 
 def descend(
@@ -106,6 +113,7 @@ def descend(
     *,
     steps: int,
     optimizer: Any = None,
+    state: Any = None,
     callback: Callback | None = None,
 ) -> Trained:
     """Steps of an optimiser down ``loss(params, *next(inputs))``, compiled.
@@ -115,22 +123,22 @@ def descend(
     """
     steps = positive_int("descend", "steps", steps)
     optimizer = Adam(1e-3) if optimizer is None else optimizer
+    state = optimizer.init(params) if state is None else state
     step_of = compile(value_and_grad(loss))
-    state, good, losses = optimizer.init(params), params, []
-    for step in range(1, steps + 1):
+    good, losses, first = (params, state), [], state["step"] + 1
+    for step in range(first, first + steps):
         value, grads, failure = _attempted(step_of, params, next(inputs))
         if failure is not None:
-            stopped = f"step {step}: {failure}; the parameters' norm is {_norm(params):.3g}. " + (
-                "They have never had a finite loss." if step == 1 else f"Those of step {step - 1} are kept."
-            )
+            kept = f"Those of step {step - 1} are kept." if losses else "They have not had a finite loss."
+            stopped = f"step {step}: {failure}; the parameters' norm is {_norm(params):.3g}. {kept}"
             warnings.warn(f"the training stopped at {stopped}", RuntimeWarning, stacklevel=3)
-            return Trained(good, losses, stopped)
-        good = params
+            return Trained(good[0], losses, stopped, good[1])
+        good = params, state
         losses.append(value)
         params, state = optimizer.update(params, grads, state)
         if callback is not None and callback(step, value, params):
-            return Trained(params, losses, f"step {step}: the callback asked for it")
-    return Trained(params, losses)
+            return Trained(params, losses, f"step {step}: the callback asked for it", state)
+    return Trained(params, losses, None, state)
 
 
 def _attempted(step_of: Callable, params: Any, inputs: tuple) -> tuple[float, Any, str | None]:
@@ -168,6 +176,11 @@ def _checked_data(flow: Flow, data: Any) -> np.ndarray:
         where = f"row {bad[0]} is {data[bad[0]]}" if len(bad) else f"dtype {data.dtype}"
         raise ValueError(f"fit_likelihood: data must hold finite real numbers; {where}")
     return data
+
+
+def _checked_maker(flow: Flow, data: Callable) -> Callable:
+    """data with what it makes checked."""
+    return lambda rng, n: _checked_data(flow, data(rng, n))
 
 
 def _sampler(data: np.ndarray) -> Callable:
