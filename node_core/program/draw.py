@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from .trace import Graph, Instruction
 
-__all__ = ["listing", "to_dot", "to_svg"]
+__all__ = ["instruction_line", "listing", "to_dot", "to_svg"]
 
 
 def _type(graph: Graph, number: int) -> str:
@@ -37,13 +37,17 @@ def _short(value: Any) -> str:
     return text if len(text) <= 40 else text[:37] + "..."
 
 
+def instruction_line(graph: Graph, step: Instruction) -> str:
+    """``result = primitive(operands)    type``."""
+    return f"{graph.values[step.out].name} = {_call(graph, step)}    {_type(graph, step.out)}"
+
+
 def listing(graph: Graph) -> str:
     """One line an instruction: result, primitive, operands and type."""
     inputs = [f"{graph.values[i].name}: {_type(graph, i)}" for i in graph.inputs]
     lines = [f"graph {graph.name}({', '.join(inputs)})"]
     lines += [f"  {graph.values[i].name}: {_type(graph, i)}    closed over" for i in graph.captured]
-    for step in graph.instructions:
-        lines.append(f"  {graph.values[step.out].name} = {_call(graph, step)}    {_type(graph, step.out)}")
+    lines += [f"  {instruction_line(graph, step)}" for step in graph.instructions]
     lines.append(f"  return {', '.join(_operand(graph, i) for i in graph.outputs)}")
     return "\n".join(lines)
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .draw import instruction_line
 from .lower import is_view
 from .passes import constants_folded, duplicates_merged
 from .program import build
@@ -96,15 +97,14 @@ class Sequence:
 
     def _whole(self, step: Instruction) -> Step:
         """A solve, which saves what its way back needs; or a way back, which finds it there."""
-        names = [self.graph.values[i].name or "constant" for i in (step.out, *step.operands)]
         forth = self.forth.get(step.out)
         if forth is not None:
-            return Back(step, names, forth)
+            return Back(self.graph, step, forth)
         back = next((b for b in self.graph.instructions if _leads_back(self.graph, b, step)), None)
         if back is None:
-            return Forth(step, names, None, step.primitive)
+            return Forth(self.graph, step, None, step.primitive)
         self.start.append(None)
-        self.forth[back.out] = Forth(step, names, len(self.start) - 1, back.primitive)
+        self.forth[back.out] = Forth(self.graph, step, len(self.start) - 1, back.primitive)
         return self.forth[back.out]
 
 
@@ -147,11 +147,7 @@ class Moves:
             values[out] = call(*[values[i] for i in operands])
 
     def listing(self) -> str:
-        name = [v.name or "constant" for v in self.graph.values]
-        lines = ["by NumPy:"]
-        for step in self.instructions:
-            lines.append(f"  {name[step.out]} = {step.primitive.name}({', '.join(name[i] for i in step.operands)})")
-        return "\n".join(lines)
+        return "\n".join(["by NumPy:", *(f"  {instruction_line(self.graph, step)}" for step in self.instructions)])
 
 
 def _numpy_call(step: Instruction) -> Callable:
@@ -167,8 +163,8 @@ def _numpy_call(step: Instruction) -> Callable:
 class Forth:
     """A solve; `saved` is the place where it leaves what the way back `by` needs, None if there is none."""
 
-    def __init__(self, step: Instruction, names: list[str], saved: int | None, by: Any) -> None:
-        self.step, self.names, self.saved, self.by = step, names, saved, by.lasting()
+    def __init__(self, graph: Graph, step: Instruction, saved: int | None, by: Any) -> None:
+        self.graph, self.step, self.saved, self.by = graph, step, saved, by.lasting()
 
     def __call__(self, values: list) -> None:
         operands = [values[i] for i in self.step.operands]
@@ -178,21 +174,21 @@ class Forth:
             values[self.step.out], values[self.saved] = self.by.recorded(operands)
 
     def listing(self) -> str:
-        out, *operands = self.names
-        return f"{out} = {self.step.primitive.name}({', '.join(operands)})"
+        return instruction_line(self.graph, self.step)
 
 
 class Back:
     """The way back through a solve, from what that has saved."""
 
-    def __init__(self, step: Instruction, names: list[str], forth: Forth) -> None:
-        self.out, self.cotangent, self.names, self.forth = step.out, step.operands[0], names, forth
+    def __init__(self, graph: Graph, step: Instruction, forth: Forth) -> None:
+        self.graph, self.step, self.forth = graph, step, forth
 
     def __call__(self, values: list) -> None:
-        values[self.out] = self.forth.by.pulled(values[self.cotangent], values[self.forth.saved])
+        values[self.step.out] = self.forth.by.pulled(values[self.step.operands[0]], values[self.forth.saved])
 
     def listing(self) -> str:
-        return f"{self.names[0]} = {self.forth.by.name}({self.names[1]})    back through {self.forth.names[0]}"
+        name = self.graph.values[self.forth.step.out].name
+        return f"{instruction_line(self.graph, self.step)}    back through {name}"
 
 
 def _leads_back(graph: Graph, back: Instruction, step: Instruction) -> bool:
