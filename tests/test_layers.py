@@ -32,8 +32,9 @@ LAYERS = {
     "spline": set(),
     "fit": {"nn", "optim", "series", "spline", "solve", "solvers", "autodiff"},
     "models": {"nn", "optim", "solve", "solvers", "program", "autodiff", "storage"},
+    "paper": {"models", "nn", "optim", "solve", "storage"},
     "bench": {"autodiff", "program", "solve", "solvers", "config", "nn", "optim", "storage"},
-    "cli": {"fit", "series", "solve", "solvers", "storage", "bench", "config", "_version"},
+    "cli": {"fit", "paper", "series", "solve", "solvers", "storage", "bench", "config", "_version"},
     "__main__": {"cli"},
 }
 THIRD_PARTY = {  # beyond the standard library; NumPy is everyone's

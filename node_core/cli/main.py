@@ -7,11 +7,11 @@ import sys
 from collections.abc import Sequence
 
 from .._version import __version__
-from . import bench, fit, info, methods, predict
+from . import bench, fit, info, methods, paper, predict
 
 __all__ = ["main"]
 
-COMMANDS = (fit, predict, bench, methods, info)
+COMMANDS = (fit, predict, bench, paper, methods, info)
 
 EPILOG = """examples:
   node-core fit examples/data/hudson_bay.csv --time year --out fit

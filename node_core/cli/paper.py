@@ -1,0 +1,117 @@
+"""``node-core paper``: the experiments of the paper, their reports, and one table of all."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from ..paper import EXPERIMENTS, Experiment, reports, table
+from ..paper import run as run_experiment
+from ..storage import load, write_aside
+from .values import natural
+
+NAME = "paper"
+HELP = "reproduce an experiment of Chen et al. (2018)"
+DESCRIPTION = """Run an experiment of the paper and write report.json, model.npz and pictures to a folder.
+
+An interrupted run goes on from its checkpoint when it is started again with the same options."""
+EPILOG = """examples:
+  node-core paper list
+  node-core paper spiral --quick
+  node-core paper cnf-density --out paper/cnf-density
+  node-core paper table --out paper"""
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("what", choices=["list", "table", *EXPERIMENTS], metavar="WHAT",
+                        help=f"list, table, or an experiment: {', '.join(EXPERIMENTS)}")  # fmt: skip
+    parser.add_argument("--quick", action="store_true", help="smaller and shorter: each ends within a minute")
+    parser.add_argument("--seed", type=natural, default=0, metavar="N", help="of weights and batches (0)")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the results (paper/WHAT; for table: paper)")
+    parser.add_argument("--quiet", action="store_true", help="no progress, only the result")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """List, run or collect."""
+    if arguments.what == "list":
+        for experiment in EXPERIMENTS.values():
+            print(f"{experiment.name:16} {experiment.title}")
+        return 0
+    if arguments.what == "table":
+        print(table(reports(arguments.out or Path("paper"))))
+        return 0
+    experiment = EXPERIMENTS[arguments.what]
+    out = arguments.out or Path("paper") / experiment.name
+    with Progress(arguments.quiet) as progress:
+        report = run_experiment(experiment, out, quick=arguments.quick, seed=arguments.seed, report=progress.report)
+    drawn = _draw(experiment, out, report)
+    print(table([report]))
+    print(f"wrote {', '.join(str(out / name) for name in ('report.json', 'model.npz', *drawn))}")
+    return 0
+
+
+def _draw(experiment: Experiment, out: Path, report: dict) -> list[str]:
+    """Draw the pictures; without matplotlib a line that says why not."""
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        print('no pictures: matplotlib is not installed (pip install "node-core[plot]")', file=sys.stderr)
+        return []
+    params = load(out / "model.npz")["params"]
+    pictures = experiment.pictures(params, report["figures"])
+    for name, draw in pictures.items():
+        figure = Figure(figsize=getattr(draw, "size", (9, 6)), layout="constrained")
+        FigureCanvasAgg(figure)
+        draw(figure)
+        write_aside(out / name, lambda path, figure=figure: figure.savefig(path, dpi=120, format="png"))
+    return list(pictures)
+
+
+class Progress:
+    """A bar for each training: tqdm's, or a line every second with the time that is left."""
+
+    def __init__(self, quiet: bool) -> None:
+        self.quiet, self.key = quiet, ""
+        self.bar: Any = None
+        self.start = self.shown = time.perf_counter()
+        self.first = 0
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def report(self, key: str, step: int, steps: int, loss: float) -> None:
+        """After every step of a training."""
+        if self.quiet:
+            return
+        now = time.perf_counter()
+        if key != self.key:
+            self._begin(key, step, steps, now)
+        if self.bar is not None:
+            self.bar.update(step - self.bar.n)
+            self.bar.set_postfix_str(f"loss {loss:.4g}", refresh=False)
+        elif now - self.shown > 1:
+            self.shown = now
+            left = (now - self.start) / max(step - self.first, 1) * (steps - step)
+            print(f"{key}: step {step}/{steps}, loss {loss:.4g}, {left:.0f} s left", file=sys.stderr, flush=True)
+
+    def _begin(self, key: str, step: int, steps: int, now: float) -> None:
+        self.key, self.start, self.first = key, now, step
+        self._close()
+        try:
+            from tqdm import tqdm
+
+            self.bar = tqdm(total=steps, initial=step - 1, desc=key, unit="step", dynamic_ncols=True)
+        except ImportError:
+            self.bar = None
+
+    def _close(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+    def __exit__(self, *_: Any) -> None:
+        self._close()

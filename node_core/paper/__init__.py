@@ -1,0 +1,13 @@
+"""The experiments of the paper (Chen et al. 2018), each run by one command: ``node-core paper NAME``.
+
+Reading order: experiment (what one is), runner (checkpoints, reports), then the experiments.
+"""
+
+from .experiment import Experiment, Row, Training
+from .flows import DENSITY, LIKELIHOOD
+from .runner import ForeignFolderError, reports, run, table
+from .spiral import SPIRAL
+
+__all__ = ["EXPERIMENTS", "Experiment", "ForeignFolderError", "Row", "Training", "reports", "run", "table"]
+
+EXPERIMENTS = {experiment.name: experiment for experiment in (SPIRAL, DENSITY, LIKELIHOOD)}

@@ -1,0 +1,54 @@
+"""What an experiment is: a list of trainings, the figures that come of them, and pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..models import Trained
+
+__all__ = ["Experiment", "Row", "Training"]
+
+
+@dataclass(frozen=True)
+class Training:
+    """One model and how it learns.
+
+    start:   ``start(rng) -> params``.
+    go:      ``go(params, state, steps, rng, callback) -> Trained``: so many further steps from there.
+    measure: ``measure(params, rng) -> {name: figure}``, after the last step.
+    """
+
+    key: str
+    steps: int
+    start: Callable[[np.random.Generator], Any]
+    go: Callable[..., Trained]
+    measure: Callable[[Any, np.random.Generator], dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the report: the paper's figure (None: it prints none) beside ours."""
+
+    label: str
+    printed: float | None
+    ours: float
+    unit: str = ""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """
+    trainings: ``trainings(quick) -> [Training]``.
+    rows:      ``rows({key: figures}) -> [Row]``.
+    pictures:  ``pictures({key: params}, {key: figures}) -> {file name: function of a matplotlib Figure}``.
+    """
+
+    name: str
+    title: str
+    trainings: Callable[[bool], list[Training]]
+    rows: Callable[[dict[str, dict]], list[Row]]
+    pictures: Callable[[dict[str, Any], dict[str, dict]], dict[str, Callable]]

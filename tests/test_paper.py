@@ -1,0 +1,180 @@
+"""node-core paper: trainings that resume to the last bit, folders that are not overwritten, reports and tables."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import node_core as nc
+from node_core.cli.main import main
+from node_core.models.training import descend
+from node_core.paper import EXPERIMENTS, Experiment, ForeignFolderError, Row, Training, reports, run, table
+
+TARGET = np.array([1.0, -2.0, 0.5])
+
+
+def experiment(name="fitting", bad_from=None, steps=40):
+    """Two small trainings with random batches; from step bad_from on the loss is not finite."""
+    calls = {"count": 0}
+
+    def training(key, scale):
+        def loss(p, noise):
+            return np.sum((p["w"] - scale * TARGET + noise) ** 2)
+
+        def batches(rng):
+            while True:
+                calls["count"] += 1
+                noise = 0.1 * rng.standard_normal(3)
+                yield ((noise if bad_from is None or calls["count"] < bad_from else noise * np.nan),)
+
+        def go(params, state, steps, rng, callback):
+            return descend(
+                loss, params, batches(rng), steps=steps, optimizer=nc.optim.Adam(0.1), state=state, callback=callback
+            )
+
+        def measure(params, rng):
+            return {"error": float(np.max(np.abs(params["w"] - scale * TARGET)))}
+
+        return Training(key, steps, lambda rng: {"w": rng.standard_normal(3)}, go, measure)
+
+    return Experiment(
+        name,
+        "two fits",
+        lambda quick: [training("one", 1.0), training("two", 2.0)],
+        lambda figures: [Row(key, 0.125 if key == "one" else None, found["error"]) for key, found in figures.items()],
+        lambda params, figures: {},
+    )
+
+
+def model_of(folder):
+    return nc.load(folder / "model.npz")["params"]
+
+
+def test_a_run_writes_its_report_and_model_and_no_checkpoint(tmp_path):
+    found = run(experiment(), tmp_path / "out", seed=3)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["model.npz", "report.json"]
+    assert json.loads((tmp_path / "out" / "report.json").read_text()) == found
+    assert (found["experiment"], found["quick"], found["seed"]) == ("fitting", False, 3)
+    assert [row["label"] for row in found["rows"]] == ["one", "two"]
+    np.testing.assert_allclose(model_of(tmp_path / "out")["one"]["w"], TARGET, atol=0.5)
+
+
+@pytest.mark.parametrize("stop", [1, 17, 40, 55])
+def test_an_interrupted_run_goes_on_to_the_same_bits(tmp_path, stop):
+    run(experiment(), tmp_path / "whole")
+    steps = 0
+
+    def interrupt(*_):
+        nonlocal steps
+        steps += 1
+        if steps == stop:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(experiment(), tmp_path / "parts", report=interrupt, save_every=0.0)
+    assert not (tmp_path / "parts" / "report.json").exists()
+    seen = []
+    run(experiment(), tmp_path / "parts", report=lambda key, step, *_: seen.append((key, step)), save_every=0.0)
+    assert len(seen) == 80 - (stop - 1)
+    for key in ("one", "two"):
+        np.testing.assert_array_equal(model_of(tmp_path / "parts")[key]["w"], model_of(tmp_path / "whole")[key]["w"])
+
+
+def test_the_seed_counts(tmp_path):
+    run(experiment(), tmp_path / "a", seed=0)
+    run(experiment(), tmp_path / "b", seed=1)
+    assert np.any(model_of(tmp_path / "a")["one"]["w"] != model_of(tmp_path / "b")["one"]["w"])
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    for name in ("checkpointed", "reported"):
+        (tmp_path / name).mkdir()
+    with pytest.raises(KeyboardInterrupt):
+        run(experiment(), tmp_path / "checkpointed", report=lambda k, step, *_: interrupt() if step > 1 else None,
+            save_every=0.0)  # fmt: skip
+    before = (tmp_path / "checkpointed" / "checkpoint.npz").read_bytes()
+    for other in ({"seed": 1}, {"quick": True}):
+        with pytest.raises(ForeignFolderError, match=r"checkpoint\.npz is the checkpoint of experiment fitting"):
+            run(experiment(), tmp_path / "checkpointed", **other)
+    with pytest.raises(ForeignFolderError, match="not of experiment another"):
+        run(experiment("another"), tmp_path / "checkpointed")
+    assert (tmp_path / "checkpointed" / "checkpoint.npz").read_bytes() == before
+    run(experiment(), tmp_path / "reported")
+    with pytest.raises(ForeignFolderError, match="the report of another experiment"):
+        run(experiment("another"), tmp_path / "reported")
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_state(tmp_path):
+    with (
+        pytest.warns(RuntimeWarning, match="the training stopped at step 25"),
+        pytest.raises(RuntimeError, match=r"one: stopped at step 25: the loss is nan.*norm.*checkpoint\.npz"),
+    ):
+        run(experiment(bad_from=25), tmp_path)
+    kept = nc.load(tmp_path / "checkpoint.npz")["present"]
+    assert kept["step"] == 24
+    assert np.all(np.isfinite(kept["params"]["w"]))
+    assert not (tmp_path / "report.json").exists()
+    run(experiment(), tmp_path)  # mended, it goes on from there
+
+
+def test_reports_are_collected_in_one_table(tmp_path):
+    run(experiment(), tmp_path / "a")
+    run(experiment("more"), tmp_path / "b", quick=True, seed=2)
+    lines = table(reports(tmp_path)).splitlines()
+    assert lines[0] == "| experiment | figure | printed | ours | settings | seconds |"
+    assert [line.split(" | ")[:3] for line in lines[2:]] == [
+        ["| fitting", "one", "0.125"], ["| fitting", "two", ""], ["| more", "one", "0.125"], ["| more", "two", ""],
+    ]  # fmt: skip
+    assert "quick, seed 2" in lines[-1]
+    (tmp_path / "a" / "report.json").write_text("{")
+    with pytest.raises(ValueError, match="is damaged"):
+        reports(tmp_path)
+    with pytest.raises(ValueError, match="holds no report"):
+        reports(tmp_path / "b" / "nothing")
+
+
+def test_the_command_line(tmp_path, capsys):
+    assert main(["paper", "list"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(EXPERIMENTS)
+    assert main(["paper", "spiral", "--quick", "--quiet", "--out", str(tmp_path / "spiral")]) == 0
+    assert "| spiral | mean absolute error" in capsys.readouterr().out
+    names = {path.name for path in (tmp_path / "spiral").iterdir()}
+    assert {"report.json", "model.npz"} <= names <= {"report.json", "model.npz", "spiral.png"}
+    assert json.loads((tmp_path / "spiral" / "report.json").read_text())["rows"][0]["ours"] < 0.6
+    assert main(["paper", "table", "--out", str(tmp_path)]) == 0
+    assert "| spiral |" in capsys.readouterr().out
+    assert main(["paper", "table", "--out", str(tmp_path / "none")]) == 1
+    with pytest.raises(SystemExit) as exit_:
+        main(["paper", "latent"])
+    assert exit_.value.code == 2
+
+
+@pytest.mark.parametrize("name", ["cnf-density", "cnf-likelihood"])
+def test_the_flows_experiments_train_report_and_draw(name, tmp_path, monkeypatch):
+    chosen = EXPERIMENTS[name]
+    short = [Training(t.key, 3, t.start, t.go, t.measure) for t in chosen.trainings(True)]
+    monkeypatch.setattr("node_core.paper.flows.DRAWN", 200)
+    small = Experiment(chosen.name, chosen.title, lambda quick: short, chosen.rows, chosen.pictures)
+    found = run(small, tmp_path, quick=True)
+    assert len(found["rows"]) == len(short)
+    assert all(np.isfinite(row["ours"]) for row in found["rows"])
+    figure_module = pytest.importorskip("matplotlib.figure", reason="pictures need matplotlib")
+    for draw in chosen.pictures(model_of(tmp_path), found["figures"]).values():
+        draw(figure_module.Figure())
+
+
+def test_progress_without_tqdm_tells_the_time_that_is_left(tmp_path):
+    code = (
+        "import sys, time; sys.modules['tqdm'] = None\n"
+        "from node_core.cli.paper import Progress\n"
+        "with Progress(False) as p:\n"
+        "    p.report('one', 1, 10, 0.5); p.shown -= 2; p.start -= 2; p.report('one', 3, 10, 0.25)\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "one: step 3/10, loss 0.25, " in ran.stderr
+    assert "s left" in ran.stderr
