@@ -64,6 +64,8 @@ class MLP(Layer):
     """Linear layers with an activation between them: ``MLP([2, 50, 2])`` is 2 -> 50 -> tanh -> 2."""
 
     def __init__(self, sizes: Sequence[int], activation: Callable = np.tanh, dtype: Any = np.float64) -> None:
+        if isinstance(sizes, int):
+            raise TypeError(f"MLP: sizes must be a list such as [2, 50, 2], got {sizes!r}; write MLP([...])")
         if len(sizes) < 2:
             raise ValueError(f"MLP: sizes must name at least input and output, got {list(sizes)}")
         if not callable(activation):

@@ -55,6 +55,11 @@ class _Optimizer:
 
     def update(self, params: Any, grads: Any, state: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         """``(params, state)`` after one step; nothing is changed in place."""
+        if not isinstance(state, dict) or "step" not in state:
+            raise TypeError(
+                f"{type(self).__name__}: state must be what init(params) or the last update gave, got "
+                f"{type(state).__name__}; the order is update(params, grads, state)"
+            )
         step = state["step"] + 1
         lr = self.lr(step) if callable(self.lr) else self.lr
         leaves, treedef = tree.flatten(params)
@@ -216,7 +221,10 @@ class LBFGS:
             return tree.unflatten(treedef, full)
 
         def evaluate(x: np.ndarray) -> tuple[float, np.ndarray]:
-            value, grads = value_and_grad_fun(unravel(x))
+            both = value_and_grad_fun(unravel(x))
+            if not (isinstance(both, tuple) and len(both) == 2):
+                raise TypeError("LBFGS: give a function that returns (value, grads), such as nc.value_and_grad(loss)")
+            value, grads = both
             found = tree._leaves_like(treedef, grads)
             return float(value), np.asarray(tree.ravel([found[i] for i in moving])[0], float)
 

@@ -360,3 +360,22 @@ def test_a_number_in_a_nested_tolerance_stands_for_its_whole_leaf():
     other = nc.odeint(func, y0, [0.0, 1.0], atol=1e-9)
     np.testing.assert_array_equal(by_number["a"], by_array["a"])
     assert not np.array_equal(by_number["a"], other["a"])
+
+
+def test_an_argument_that_is_not_finite_is_named_and_not_func():
+    for backend in ("compiled", "python"):
+        with pytest.raises(nc.SolverError, match=r"^args\[0\]\['k'\]\[1\] is nan\. non-finite: "):
+            nc.odeint(lambda t, y, p: -p["k"] * y, np.ones(2), [0.0, 1.0], args=({"k": np.array([1.0, np.nan])},),
+                      backend=backend)  # fmt: skip
+
+
+def test_a_loss_whose_gradient_is_not_finite_is_named_and_not_func():
+    target = np.array([[0.0, 0.0], [1.0, np.nan]])
+
+    def loss(y0):
+        return np.sum((nc.odeint_adjoint(lambda t, y: -y, y0, [0.0, 1.0]) - target) ** 2)
+
+    with pytest.raises(
+        nc.SolverError, match=r"the gradient of the loss by component 1 of y\(t\[1\]\), t\[1\] = 1, is nan"
+    ):
+        nc.grad(loss)(np.ones(2))

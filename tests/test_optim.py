@@ -279,3 +279,13 @@ def test_lbfgs_steps_back_from_points_without_a_value():
 
     found, _ = optim.LBFGS().minimize(nc.value_and_grad(barrier), 5.0)
     assert found == pytest.approx(1.0, abs=1e-5)
+
+
+def test_what_is_mistaken_for_a_state_or_a_gradient_is_named():
+    opt = optim.Adam()
+    with pytest.raises(TypeError, match=r"Adam: state must be what init.*the order is update\(params, grads, state\)"):
+        opt.update(P, opt.init(P), P)
+    with pytest.raises(
+        TypeError, match=r"LBFGS: give a function that returns \(value, grads\), such as nc.value_and_grad"
+    ):
+        optim.LBFGS().minimize(lambda p: np.sum(p**2), P)

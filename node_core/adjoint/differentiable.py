@@ -74,6 +74,9 @@ class Solve(Primitive):
             solution = integrate(fun, y0, t, self.tableau, self.control, backend=self.stepper, record=discrete)
         except SolverError as error:
             error.y = self.told.unravel(error.y)
+            bad = field.nonfinite_argument() if error.reason == "non-finite" else None
+            if bad is not None:
+                error.args = (f"{bad}. {error.args[0]}",)
             raise
         self.stats.__dict__.update(solution.stats.__dict__)
         return field, run, solution
@@ -119,6 +122,7 @@ class Solve(Primitive):
                     field, self.tableau, solution.record, t, g, grid_is_t=grid_is_t, with_t=with_t
                 )
         else:
+            _check_cotangent(g, t)
             y0_bar, bars, t_bar, nfev = backsolve.solve_backward(
                 field, run, self.tableau, self.control, self.stepper, t, solution.y, g, with_t=with_t
             )
@@ -139,6 +143,18 @@ class Solve(Primitive):
     def lasting(self) -> Solve:
         """The same solve for any number of calls: it keeps its Programs, and looks at y0 and t itself."""
         return self.like(field=self.field.lasting(), checks=True)
+
+
+def _check_cotangent(g: np.ndarray, t: np.ndarray) -> None:
+    """SolverError if a cotangent (m, n) is not finite: the backward solve would blame func."""
+    bad = np.argwhere(~np.isfinite(g))
+    if len(bad):
+        i, k = (int(j) for j in bad[0])
+        raise SolverError(
+            f"non-finite: the gradient of the loss by component {k} of y(t[{i}]), t[{i}] = {t[i]:.6g}, is {g[i, k]}; "
+            "look at the loss, and at the data in it",
+            float(t[i]), 0.0, np.array(g[i]), "non-finite",
+        )  # fmt: skip
 
 
 def _parts_like(flat: Any, operands: Sequence, wanted: Sequence[bool]) -> list:

@@ -152,6 +152,12 @@ def _print_errors(report: dict[str, Any]) -> None:
             rest = [report[name][part][column] for name in ("persistence", "mean")]
             label = f"{column}, {part.replace('_', ' ')}"
             print(f"{label:24}{error:12.4g}{rest[0]:14.4g}{rest[1]:12.4g}")
+    held_out = report["rmse"]["held_out"]
+    worse = [
+        c for c, error in held_out.items() if error > min(report[n]["held_out"][c] for n in ("persistence", "mean"))
+    ]
+    if worse:
+        print(f"held out, {', '.join(worse)} is forecast no better than by the last value or the mean")
 
 
 FILES = ("model.npz", "report.json", "fit.png")

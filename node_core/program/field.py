@@ -149,6 +149,17 @@ class Field:
                 where = f"{path}{list(index) if index else ''}".replace("y", "y0", 1)
                 raise ValueError(f"y0 must be finite, got {leaf[index]} at {where}")
 
+    def nonfinite_argument(self) -> str | None:
+        """``args[0]['W'][2, 1] is nan`` of the first floating argument that is not finite."""
+        paths = tree.paths(self.args, "args")
+        for i in self.floating:
+            x = np.asarray(concrete(self.arg_leaves[i]))
+            bad = np.argwhere(~np.isfinite(x))
+            if len(bad):
+                index = tuple(int(k) for k in bad[0])
+                return f"{paths[i]}{list(index) if index else ''} is {x[index]}"
+        return None
+
     def split(self, flat: np.ndarray) -> list:
         """A vector (p,) as one array for every parameter that is differentiated by."""
         parts, start = [], 0
