@@ -10,6 +10,7 @@ with both parts from there (alone, N(0, 1)), and is left out only where NumPy re
 import numpy as np
 
 from node_core import autodiff
+from node_core.autodiff.convolution import CONV2D, CONV2D_INPUT, CONV2D_WEIGHT
 
 INDEX = np.array([[0, 2], [1, 0]])
 MASK = np.array([[True, False, True], [False, True, True]])
@@ -28,6 +29,10 @@ def spd(a):
 def regular(a):
     """An invertible matrix from any square one."""
     return a + 3 * np.eye(a.shape[-1])
+
+
+def convolution(primitive, **params):
+    return lambda *operands: primitive(*operands, **params)
 
 
 def unary(function, domain="complex", *more):
@@ -320,6 +325,14 @@ CASES = {
         (lambda x: np.linalg.norm(x, axis=(0, 2)), "complex", (2, 3, 2)),
     ],
     np.full_like: [(lambda x: np.full_like(x, 2.0 * x[0]), "complex", (3,))],
+    "convolution": [
+        (convolution(CONV2D, stride=(1, 1), padding=(1, 1)), "complex", (2, 3, 4, 4), (2, 3, 3, 3)),
+        (convolution(CONV2D, stride=(2, 1), padding=(0, 1)), "complex", (2, 2, 4, 3), (3, 2, 2, 1)),
+        (convolution(CONV2D, stride=(1, 1), padding=(0, 0)), "complex", (1, 1, 1, 1), (1, 1, 1, 1)),
+        (convolution(CONV2D, stride=(1, 1), padding=(1, 0)), "complex", (0, 2, 2, 2), (2, 2, 2, 2)),
+        (convolution(CONV2D_INPUT, stride=(2, 1), padding=(1, 0), size=(4, 2)), "complex", (2, 2, 2, 1), (2, 3, 3, 2)),
+        (convolution(CONV2D_WEIGHT, stride=(2, 1), padding=(1, 0), kernel=(3, 2)), "complex", (2, 3, 4, 2), (2, 2, 2, 1)),
+    ],
     "methods": [
         (lambda x: x.T.reshape(3, 2).sum(axis=0) + x.mean() * x.std() * x.var(), "complex", (2, 3)),
         (lambda x: x.transpose(1, 0).ravel() + x.flatten() * x.max() - x.min(), "complex", (2, 3)),

@@ -5,9 +5,11 @@ import pytest
 
 import node_core as nc
 from node_core.autodiff import transforms
+from node_core.nn import conv2d
 
 RNG = np.random.default_rng(11)
 A, B, C = RNG.standard_normal((4, 3)), RNG.standard_normal((3, 3)) + 3 * np.eye(3), RNG.standard_normal((2, 4, 3))
+K = RNG.standard_normal((2, 2, 3, 3))
 X, M = RNG.standard_normal(3), RNG.standard_normal((2, 3))
 
 OF_VECTOR = {
@@ -42,6 +44,8 @@ OF_VECTOR = {
     "inv and det": lambda x: np.linalg.inv(B * x) * np.linalg.det(B + x),
     "gradient": nc.grad(lambda x: np.sum(np.tanh(A @ x) ** 2) + np.prod(x)),
     "scatter": nc.grad(lambda x: np.sum(x[np.array([0, 0, 2])] ** 3)),
+    "conv2d": lambda x: conv2d(x * K, np.sin(x) * K, stride=2, padding=1),
+    "conv2d's way back": nc.grad(lambda x: np.sum(conv2d(x * K, np.sin(x) * K, padding=1) ** 3)),
     "Jacobian": nc.jacobian(lambda x: np.tanh(A @ x) * np.sum(x)),
 }  # fmt: skip
 WITHOUT_RULE = {

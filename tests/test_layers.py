@@ -197,7 +197,27 @@ OF_ISSUE_2 = [
     "save", "load", "show_config", "__version__",
 ]  # fmt: skip
 MEMBERS = {
-    "nn": ["Linear", "MLP", "NeuralODE"],
+    "nn": [
+        "Linear",
+        "MLP",
+        "NeuralODE",
+        "Conv2d",
+        "TimeConv2d",
+        "GroupNorm",
+        "AvgPool2d",
+        "Flatten",
+        "Sequential",
+        "ResidualBlock",
+        "RNNCell",
+        "GRUCell",
+        "Hypernetwork",
+        "conv2d",
+        "relu",
+        "softmax_cross_entropy",
+        "gaussian_log_likelihood",
+        "bernoulli_log_likelihood",
+        "poisson_log_likelihood",
+    ],
     "optim": ["SGD", "RMSprop", "Adam", "AdamW", "LBFGS"],
     "tree": ["map", "ravel"],
 }

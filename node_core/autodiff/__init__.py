@@ -1,11 +1,11 @@
 """Automatic differentiation of plain NumPy code. Imports nothing but NumPy.
 
-Reading order: node (a traced value), primitive (value and rules), table (all primitives), functions (NumPy
-in terms of them), reverse and forward (the two modes), transforms (what users call). Beside it: calls (how a
+Reading order: node (a traced value), primitive (value and rules), table and convolution (all primitives), functions
+(NumPy in terms of them), reverse and forward (the two modes), transforms (what users call). Beside it: calls (how a
 call of NumPy is read) and advice (what to write instead).
 """
 
-from . import functions, methods, tree  # noqa: F401 - entering NumPy's functions and the Node's methods
+from . import convolution, functions, methods, tree  # noqa: F401 - entering NumPy's functions and the Node's methods
 from .check import check_grads
 from .custom import custom_vjp
 from .forward import jvp

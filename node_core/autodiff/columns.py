@@ -143,6 +143,35 @@ def _solve(n: int, primitive: Any, values: Sequence, many: Sequence[bool], param
     return apply(TRANSPOSE, (apply(primitive, (A, apply(TRANSPOSE, (b,), swap)), {}),), swap)
 
 
+def _joined(n: int, x: Any, axis: int) -> Any:
+    """x (n, *shape) with its columns side by side along an axis of the shape: that axis becomes n times as long."""
+    shape = np.shape(x)[1:]
+    order = (*range(1, axis + 1), 0, *range(axis + 1, len(shape) + 1))
+    x = apply(TRANSPOSE, (x,), {"axes": order})
+    return apply(RESHAPE, (x,), {"shape": (*shape[:axis], n * shape[axis], *shape[axis + 1 :])})
+
+
+def _parted(n: int, x: Any, axis: int) -> Any:
+    """The reverse of `_joined`."""
+    shape = np.shape(x)
+    x = apply(RESHAPE, (x,), {"shape": (*shape[:axis], n, shape[axis] // n, *shape[axis + 1 :])})
+    return apply(TRANSPOSE, (x,), {"axes": (axis, *(i for i in range(len(shape) + 1) if i != axis))})
+
+
+def _convolved(n: int, primitive: Any, values: Sequence, many: Sequence[bool], params: dict) -> Any:
+    """The columns are further images or channels: of the operand that has them, and so of the result."""
+    axis, result = CONVOLVED[primitive.name][many[1]]
+    values = [_joined(n, x, axis) if has else x for x, has in zip(values, many, strict=True)]
+    return _parted(n, apply(primitive, tuple(values), params), result)
+
+
+# primitive -> for columns of the first and of the second operand: their axis in it, and in the result
+CONVOLVED = {
+    "conv2d": ((0, 0), (0, 1)),
+    "conv2d_input": ((0, 0), (1, 1)),
+    "conv2d_weight": ((1, 1), (1, 0)),
+}
+
 LINEAR = _elementwise
 ELEMENTWISE = {
     "add", "subtract", "multiply", "divide", "negative", "where", "real", "imag", "conjugate", "astype", "deg2rad",
@@ -160,4 +189,7 @@ RULES: dict[str, Callable] = {
     "matmul": _matmul,
     "einsum": _einsum,
     "linalg.solve": _solve,
+    "conv2d": _convolved,
+    "conv2d_input": _convolved,
+    "conv2d_weight": _convolved,
 }

@@ -1,0 +1,31 @@
+"""Layers as pure functions of their parameters, losses, and NeuralODE, the layer that is a differential equation."""
+
+from .conv import AvgPool2d, Conv2d, GroupNorm, ResidualBlock, TimeConv2d, conv2d
+from .hyper import Hypernetwork
+from .layers import MLP, Flatten, Layer, Linear, Sequential, relu
+from .losses import bernoulli_log_likelihood, gaussian_log_likelihood, poisson_log_likelihood, softmax_cross_entropy
+from .ode import NeuralODE
+from .recurrent import GRUCell, RNNCell
+
+__all__ = [
+    "MLP",
+    "AvgPool2d",
+    "Conv2d",
+    "Flatten",
+    "GRUCell",
+    "GroupNorm",
+    "Hypernetwork",
+    "Layer",
+    "Linear",
+    "NeuralODE",
+    "RNNCell",
+    "ResidualBlock",
+    "Sequential",
+    "TimeConv2d",
+    "bernoulli_log_likelihood",
+    "conv2d",
+    "gaussian_log_likelihood",
+    "poisson_log_likelihood",
+    "relu",
+    "softmax_cross_entropy",
+]
