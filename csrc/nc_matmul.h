@@ -87,6 +87,9 @@ static const nc_index_half_f32 nc_lanes_half_f32 = {NC_COUNT_4};
 static const nc_index_half_f64 nc_lanes_half_f64 = {NC_COUNT_2};
 #endif
 
+typedef int32_t nc_four_index_f32 __attribute__((vector_size(16)));  // lane numbers of four reals
+typedef int64_t nc_four_index_f64 __attribute__((vector_size(32)));
+
 /* x is read from memory once and stays in a register. gcc reads it again for each product, as that saves an
  * instruction; but loads that cross cache lines are what these loops wait for (2x20x50: 136 -> 100 ns). */
 #if defined(__AVX512F__)

@@ -44,9 +44,11 @@ enum nc_code {
     NC_CODE_SCATTER,
     NC_CODE_CUMSUM,
     NC_CODE_SCALARS,
+    NC_CODE_CONV,
+    NC_CODE_CONV_WEIGHT,
 };
 
-enum { NC_LOOP_REGISTERS = 40, NC_COPY_AXES = 8, NC_ALIGNMENT = 64 };
+enum { NC_LOOP_REGISTERS = 40, NC_COPY_AXES = 8, NC_ALIGNMENT = 64, NC_CONV_COLUMNS = 16, NC_CONV_ROWS = 8 };  // at least a vector, and the rows of a tile
 
 struct nc_ref {  // where an operand starts
     int64_t base, offset;
@@ -115,6 +117,36 @@ struct nc_cumsum {  // along the middle axis, all contiguous
     int64_t code, words;
     int64_t outer, middle, inner;
     struct nc_ref out, x;
+};
+
+/* Images x (images, channels, height, width), `block` of them at a time, each in a frame of `size` reals: zeros but
+ * for element (c, h, w) at start + c plane + h row + w column. */
+struct nc_frame {
+    int64_t images, channels, height, width, block;
+    struct nc_ref x;
+    int64_t x_step[4];
+    struct nc_ref frame;
+    int64_t size, start, plane, row, column;
+};
+
+/* out (images, n, places) = the sum over k of frame[places[i] + depths[k]] weights (depth, columns), n <= columns, a
+ * multiple of NC_CONV_COLUMNS. product (block * places + NC_CONV_ROWS, columns) is scratch. */
+struct nc_conv {
+    int64_t code, words;
+    struct nc_frame frame;
+    int64_t n, places, depth, columns;
+    struct nc_ref out, weights, product;
+    // then: places x the table, depth x the table
+};
+
+/* out (n, taps) = or += weight x the sum over images and places of frame[taps[i] + depths[k]] g (images, n, places).
+ * product (taps + NC_CONV_ROWS, columns) and packed (block * places, columns) are scratch. */
+struct nc_conv_weight {
+    int64_t code, words;
+    struct nc_frame frame;
+    int64_t n, places, taps, columns, accumulate;
+    struct nc_ref out, g, product, packed;
+    // then: taps x the table, block * places x the table
 };
 
 /* A small function element by element, on a register file that lies in `file`. */

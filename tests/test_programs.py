@@ -30,7 +30,7 @@ from tests.test_table import SAMPLES, arguments
 # What Programs do not do yet, by the reason a user reads; everything else in the table must lower.
 REFUSED = (
     "argsort", "searchsorted", "linalg.", "complex", "results that are not floating", "depends on the value",
-    "computes in float64, the state is float32", "conv2d",
+    "computes in float64, the state is float32",
 )  # fmt: skip
 RNG = np.random.default_rng(0)
 T = np.linspace(0.0, 1.0, 5)
@@ -78,7 +78,7 @@ def test_the_primitives_without_a_program_are_those_the_readme_names():
 
     lowered = {n for n in differentiable if kernel_of(n) or n in HANDLERS or n in VIEWS}
     lowered |= {"einsum", "deg2rad", "rad2deg", "imag"}  # rewritten by the passes
-    assert differentiable - lowered == {n for n in differentiable if n.startswith(("linalg.", "conv2d"))}
+    assert differentiable - lowered == {n for n in differentiable if n.startswith("linalg.")}
 
 
 # --- passes ---

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..autodiff.table import ArraySlot
+from .convolution import conv2d, conv2d_input, conv2d_weight
 from .operations import (
     BINARY,
     MAX_AXES,
@@ -274,9 +275,13 @@ class Lowering:
         """Append an operation to its segment."""
         self.operations[operation.level].append(operation)
 
+    def once_or(self, view: View, level: int) -> int:
+        """The segment in which to bring a view into another form: once a solve if it depends on args alone."""
+        return ONCE if view.buffer.level == ONCE else level
+
     def copied(self, view: View, level: int) -> View:
         """A contiguous copy, made once; of what depends on args alone, once a solve."""
-        level = ONCE if view.buffer.level == ONCE else level
+        level = self.once_or(view, level)
         key = (id(view.buffer), view.offset, view.shape, view.strides, level)
         if key not in self.copies:
             if len(collapsed(view.shape, [view.strides, contiguous(view.shape)])[0]) > MAX_AXES:
@@ -366,7 +371,7 @@ class Lowering:
             worst = max(range(len(views)), key=lambda k: len(collapsed(shape, [full, views[k].strides])[0]))
             if len(collapsed(shape, [full, views[worst].strides])[0]) <= 2:  # each alone would do, not together
                 worst = next(k for k in range(len(views)) if len(collapsed(shape, [full, views[k].strides])[0]) == 2)
-            views[worst] = self.copied(views[worst], level)
+            views[worst] = self._copied_once(views[worst], level)
         rows, inner = (1, lengths[0]) if len(lengths) == 1 else lengths
         walks = []
         for view, step in zip(views, steps[1:], strict=True):
@@ -376,6 +381,14 @@ class Lowering:
                 row, column = step
             walks.append((view.buffer, view.offset, row, column))
         return rows, inner, walks
+
+    def _copied_once(self, view: View, level: int) -> View:
+        """A copy that repeats along the first axes as the view does: contiguous behind them."""
+        repeated = next((k for k, (n, s) in enumerate(zip(view.shape, view.strides, strict=True)) if n > 1 and s), 0)
+        core = view.moved(lambda x: x[(0,) * repeated + (Ellipsis,)])
+        if core.is_contiguous:  # no gain: repeat it in memory
+            return self.copied(view, level)
+        return self.copied(core, level).moved(lambda x: np.broadcast_to(x, view.shape))
 
     # --- matrix products ---
 
@@ -456,6 +469,7 @@ class Lowering:
         level = self.level[step.out]
         if step.primitive.name != "sum" and math.prod(x.shape[i] for i in axes) == 0:
             raise NotLowered(f"{step.line}: {step.primitive.name} of nothing")
+        x, axes = self._first_axes_reduced(step, x, axes)
         shape, steps = _three_axes(x, axes)
         if shape is None:
             kept = [i for i in range(len(x.shape)) if i not in axes]
@@ -464,6 +478,21 @@ class Lowering:
             shape, steps = (math.prod(x.shape[: len(kept)]), middle, 1), (middle, 1, 0)
         out = self.fresh(step.out)
         self.add(Reduce(level, step.line, step.primitive.name, shape, steps, (out.buffer, 0), (x.buffer, x.offset)))
+
+    def _first_axes_reduced(self, step: Instruction, x: View, axes: tuple[int, ...]) -> tuple[View, tuple[int, ...]]:
+        """What is left to reduce of a contiguous x after its first axes, where others lie between those and the rest.
+
+        A sum over images and places, but not over the channels between, runs along the memory twice.
+        """
+        first = next((k for k in range(len(x.shape)) if k not in axes), 0)
+        if not x.is_contiguous or math.prod(x.shape[:first]) < 2 or _three_axes(x, axes)[0] is not None:
+            return x, axes
+        level, rest = self.level[step.out], x.shape[first:]
+        inner = math.prod(rest)
+        out = Buffer(f"partial_{x.buffer.name}", inner, level)
+        shape, steps = (1, math.prod(x.shape[:first]), inner), (0, inner, 1)
+        self.add(Reduce(level, step.line, step.primitive.name, shape, steps, (out, 0), (x.buffer, x.offset)))
+        return View(out, 0, rest, contiguous(rest)), tuple(a - first for a in axes if a >= first)
 
     def cumsum(self, step: Instruction) -> None:
         """Running sums along one axis."""
@@ -527,6 +556,9 @@ HANDLERS: dict[str, Callable[[Lowering, Instruction], None]] = {
     "concatenate": Lowering.concatenate,
     "getitem": Lowering.getitem,
     "scatter": Lowering.scatter,
+    "conv2d": conv2d,
+    "conv2d_input": conv2d_input,
+    "conv2d_weight": conv2d_weight,
 }
 
 

@@ -108,7 +108,7 @@ def contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:
 Address = Callable[[Buffer], tuple[int, int]]  # buffer -> (base, offset)
 
 
-def _ref(address: Address, buffer: Buffer, offset: int = 0) -> list[int]:
+def reference(address: Address, buffer: Buffer, offset: int = 0) -> list[int]:
     base, start = address(buffer)
     return [base, start + offset]
 
@@ -176,9 +176,9 @@ class Loop(Operation):
     def fields(self, address: Address) -> list[int]:
         words = [self.rows, self.inner, len(self.inputs), len(self.outputs), self.temporaries, len(self.micros)]
         for buffer, offset, row, column in self.inputs:
-            words += [*_ref(address, buffer, offset), row, column]
+            words += [*reference(address, buffer, offset), row, column]
         for buffer in self.outputs:
-            words += _ref(address, buffer)
+            words += reference(address, buffer)
         for micro in self.micros:
             a, b, c = (*micro.operands, 0, 0, 0)[:3]
             code = {"unary": UNARY, "binary": BINARY, "where": {"where": 0}}[micro.kind][micro.operation]
@@ -222,8 +222,8 @@ class Matmul(Operation):
     def fields(self, address: Address) -> list[int]:
         words = [self.m, self.k, self.n, self.batches, self.packed, self.accumulate, self.bias is not None, self.fused]
         for buffer, offset, row, column in (self.out, self.a, self.b):
-            words += [*_ref(address, buffer, offset), row, column]
-        return [*map(int, words), *self.batch_steps, *(_ref(address, *self.bias) if self.bias else [0, 0])]
+            words += [*reference(address, buffer, offset), row, column]
+        return [*map(int, words), *self.batch_steps, *(reference(address, *self.bias) if self.bias else [0, 0])]
 
     def text(self) -> str:
         sign = "+=" if self.accumulate else "="
@@ -256,7 +256,7 @@ class Pack(Operation):
 
     def fields(self, address: Address) -> list[int]:
         buffer, offset, row, column = self.b
-        return [self.k, self.n, *_ref(address, self.out), *_ref(address, buffer, offset), row, column]
+        return [self.k, self.n, *reference(address, self.out), *reference(address, buffer, offset), row, column]
 
     def text(self) -> str:
         return f"{self.out.name} = pack({self.b[0].name})    ({self.k}, {self.n})"
@@ -284,7 +284,7 @@ class Reduce(Operation):
 
     def fields(self, address: Address) -> list[int]:
         head = [REDUCTIONS[self.kind], int(self.accumulate), *self.shape, *self.steps]
-        return [*head, *_ref(address, *self.out), *_ref(address, *self.x)]
+        return [*head, *reference(address, *self.out), *reference(address, *self.x)]
 
     def text(self) -> str:
         outer, middle, inner = self.shape
@@ -315,7 +315,7 @@ class Copy(Operation):
         axes = len(shape)
         pad = [0] * (MAX_AXES - axes)
         words = [axes, int(self.accumulate)]
-        words += _ref(address, self.out.buffer, self.out.offset) + _ref(address, self.x.buffer, self.x.offset)
+        words += reference(address, self.out.buffer, self.out.offset) + reference(address, self.x.buffer, self.x.offset)
         return [*words, *shape, *pad, *steps[0], *pad, *steps[1], *pad]
 
     def text(self) -> str:
@@ -341,7 +341,12 @@ class Gather(Operation):
         return [self.out[0]]
 
     def fields(self, address: Address) -> list[int]:
-        return [self.index.size, *_ref(address, *self.out), *_ref(address, *self.x), *self.index.ravel().tolist()]
+        return [
+            self.index.size,
+            *reference(address, *self.out),
+            *reference(address, *self.x),
+            *self.index.ravel().tolist(),
+        ]
 
     def words(self, address: Address) -> list[int]:
         fields = self.fields(address)
@@ -371,7 +376,7 @@ class Cumsum(Operation):
         return [self.out[0]]
 
     def fields(self, address: Address) -> list[int]:
-        return [*self.shape, *_ref(address, *self.out), *_ref(address, *self.x)]
+        return [*self.shape, *reference(address, *self.out), *reference(address, *self.x)]
 
     def text(self) -> str:
         outer, middle, inner = self.shape

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .._kernels import rk
-from .lower import BACKWARD, FORWARD, ONCE, PARAMETERS, check, kernel_of, true_doubles
+from .lower import BACKWARD, FORWARD, ONCE, PARAMETERS, check, is_view, kernel_of, true_doubles
 from .operations import BINARY, CODES, UNARY
 from .plan import BASES, FREE, PARAMETER_BASE
 from .roles import NotLowered, Roles
@@ -130,6 +130,8 @@ class Scalars:
             return np.moveaxis(rows, 0, params["axis"])
         if name in ("real", "conjugate", "astype", "stop_gradient"):
             return xs[0]
+        if not is_view(self.graph, step) and name != "concatenate":
+            raise TooLarge  # a convolution: its products are many even where its arrays are small
         return np.asarray(step.primitive.evaluate(*xs, **params))  # a move: the numbers move
 
     def _index(self, step: Instruction) -> tuple:
