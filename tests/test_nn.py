@@ -460,6 +460,12 @@ def test_softmax_cross_entropy_names_wrong_labels():
     assert nc.nn.softmax_cross_entropy(logits[:0], np.zeros(0, int)).shape == (0,)
 
 
+def test_gaussian_log_likelihood_of_a_plain_deviation_keeps_float32():
+    x = np.ones(3, np.float32)
+    assert nc.nn.gaussian_log_likelihood(x, 0.5 * x, -1.5).dtype == np.float32
+    assert nc.nn.gaussian_log_likelihood(x, 0.5 * x, 2).dtype == np.float32
+
+
 def test_log_likelihoods_equal_those_of_scipy():
     stats = pytest.importorskip("scipy.stats")
     rng = np.random.default_rng(0)
@@ -472,6 +478,9 @@ def test_log_likelihoods_equal_those_of_scipy():
     bits = counts % 2
     np.testing.assert_allclose(
         nc.nn.bernoulli_log_likelihood(bits, a), stats.bernoulli.logpmf(bits, 1 / (1 + np.exp(-a))), rtol=1e-12
+    )
+    np.testing.assert_allclose(
+        nc.nn.gaussian_log_likelihood(a, b, -1.5), stats.norm.logpdf(a, b, np.exp(-1.5)), rtol=1e-12
     )
     nc.check_grads(nc.nn.gaussian_log_likelihood, (a, b, c), order=2)
     nc.check_grads(lambda x: nc.nn.poisson_log_likelihood(counts, x), (a,), order=2)

@@ -49,7 +49,9 @@ def softmax_cross_entropy(logits: Any, labels: Any) -> Any:
 
 def gaussian_log_likelihood(x: Any, mean: Any, log_std: Any) -> Any:
     """log N(x; mean, exp(log_std)^2) elementwise; the three broadcast."""
-    z = (x - mean) * np.exp(-log_std)
+    # np.exp of a Python number is a float64, which would make everything else one
+    inverse = math.exp(-log_std) if isinstance(log_std, (int, float)) else np.exp(-log_std)
+    z = (x - mean) * inverse
     return -0.5 * z * z - log_std - 0.5 * math.log(2 * math.pi)
 
 
