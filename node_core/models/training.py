@@ -1,7 +1,8 @@
-"""Training a flow, against a density or on data; it stops at the first value that is not finite."""
+"""Training a model of this package; it stops at the first value that is not finite."""
 
 from __future__ import annotations
 
+import itertools
 import math
 import warnings
 from collections.abc import Callable, Iterator
@@ -11,12 +12,14 @@ from typing import Any
 import numpy as np
 
 from ..autodiff import tree, value_and_grad
-from ..optim import Adam
+from ..optim import Adam, AdamW
 from ..program import compile
 from ..solvers import SolverError
 from .flow import Flow, dtype_of, positive_int
+from .poisson import PoissonProcess
+from .series import checked_series
 
-__all__ = ["Trained", "descend", "fit_likelihood", "match_density"]
+__all__ = ["Trained", "descend", "fit_events", "fit_likelihood", "fit_series", "match_density"]
 
 Callback = Callable[[int, float, Any], Any]
 
@@ -104,6 +107,69 @@ def fit_likelihood(
             yield x, flow.noise(rng, len(x), dtype)
 
     return descend(loss, params, batches(), steps=steps, optimizer=optimizer, state=state, callback=callback)
+
+
+def fit_series(
+    model: Any,
+    params: Any,
+    t: Any,
+    x: Any,
+    mask: Any = None,
+    *,
+    steps: int = 1000,
+    batch: int | None = None,
+    optimizer: Any = None,
+    rng: Any = 0,
+    state: Any = None,
+    callback: Callback | None = None,
+) -> Trained:
+    """Minimise ``model.loss`` over series: minus the ELBO of a `LatentODE`, the squared error of an `RNNPredictor`.
+
+    t (T,), x (T, N, d), mask (T, N) or None: see `union_grid`. batch: series a step, at random (all, if None).
+    optimizer: Adam(1e-2) by default; callback and state as in `fit_likelihood`.
+    """
+    t, rng, dtype = np.asarray(t, float), np.random.default_rng(rng), dtype_of(params)
+    x, mask = checked_series("fit_series", model.d, t, x, mask, dtype)
+    n = x.shape[1]
+    batch = n if batch is None else min(n, positive_int("fit_series", "batch", batch))
+
+    def loss(params: Any, x: Any, mask: Any, noise: Any) -> Any:
+        return model.loss(params, t, x, mask, noise)
+
+    def batches() -> Iterator[tuple]:
+        while True:
+            some = slice(None) if batch == n else rng.choice(n, batch, replace=False)
+            yield x[:, some], mask[:, some], model.noise(rng, batch, dtype)
+
+    optimizer = Adam(1e-2) if optimizer is None else optimizer
+    return descend(loss, params, batches(), steps=steps, optimizer=optimizer, state=state, callback=callback)
+
+
+def fit_events(
+    process: PoissonProcess,
+    params: Any,
+    events: Any,
+    *,
+    steps: int = 300,
+    optimizer: Any = None,
+    state: Any = None,
+    callback: Callback | None = None,
+) -> Trained:
+    """Maximise the likelihood of events (K,) in the process's window: minimise -log p / K.
+
+    optimizer: by default AdamW(0.02, weight_decay=0.3), the rate falling to 0 over the second half of the steps: the
+               decay keeps the intensity smooth, where without it the net comes to follow single events.
+    callback and state as in `fit_likelihood`. ValueError names events that are out of order, not finite, negative or
+    outside of the window.
+    """
+    t, counts = process.grid(events)
+
+    def loss(params: Any) -> Any:
+        return -process.log_prob_on(params, t, counts) / max(len(events), 1)
+
+    if optimizer is None:
+        optimizer = AdamW(lambda step: 0.02 * min(1.0, 2 * max(steps + 1 - step, 0) / steps), weight_decay=0.3)
+    return descend(loss, params, itertools.repeat(()), steps=steps, optimizer=optimizer, state=state, callback=callback)
 
 
 def descend(

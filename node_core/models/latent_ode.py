@@ -1,0 +1,196 @@
+"""Latent ODEs (Chen et al. 2018, section 5): series as noisy views of one solution of a learned ODE.
+
+    q(z0 | x): a recurrent net that reads the series backward in time
+    z(t):      the solution of dz/dt = f(z) from z0 at t[0]
+    p(x | z):  a Gaussian around decoder(z(t))
+
+Irregular times of a batch are solved together on their union grid (`union_grid`), with a mask (T, N) of who was seen
+when. With `events=True` z also sets the intensity of a Poisson process; see `poisson`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..nn import MLP, Linear, RNNCell, gaussian_log_likelihood
+from ..program import compile
+from ..solve import odeint
+from .flow import dtype_of, positive_int
+from .poisson import event_log_likelihood, with_integral
+from .series import checked_series, gaps
+
+__all__ = ["LatentODE"]
+
+
+class LatentODE:
+    """A variational autoencoder of series whose code z0 is the start of an ODE.
+
+    d:       components of an observation. latent, hidden, rnn, decoder: of z, of f's one hidden layer, of the
+             recognition RNN, of the decoder's hidden layer; by default the paper's.
+    noise:   standard deviation of an observation, the same in every component.
+    events:  whether there is an intensity lambda(z), for `elbo(..., events=...)`.
+    Further keywords (gradient, method, rtol, atol, ...) go to `odeint`; gradient is "adjoint" unless given.
+
+    Everywhere t (T,) increases, x is (T, N, d), mask (T, N) of 0 and 1 or None for ones; what x holds where the mask is
+    0 does not matter. All of it is differentiable in the parameters. Draw noise outside of `nc.compile`, with `noise`.
+
+    >>> from node_core.models import LatentODE, spirals
+    >>> model, data = LatentODE(2), spirals(0, 5, kept=30)
+    >>> params = model.init(0)
+    >>> model.elbo(params, data.t, data.x, data.mask, model.noise(0, 5)).shape
+    (5,)
+    >>> model.extrapolate(params, data.t, data.x, data.mask, data.future).shape
+    (100, 5, 2)
+    """
+
+    def __init__(
+        self,
+        d: int,
+        *,
+        latent: int = 4,
+        hidden: int = 20,
+        rnn: int = 25,
+        decoder: int = 20,
+        noise: float = 0.3,
+        events: bool = False,
+        gradient: str = "adjoint",
+        dtype: Any = np.float64,
+        **keywords: Any,
+    ) -> None:
+        sizes = {"d": d, "latent": latent, "hidden": hidden, "rnn": rnn, "decoder": decoder}
+        d, latent, hidden, rnn, decoder = (positive_int("LatentODE", *size) for size in sizes.items())
+        if not (isinstance(noise, (int, float, np.number)) and math.isfinite(noise) and noise > 0):
+            raise ValueError(f"LatentODE: noise, of an observation, must be a positive number, got {noise!r}")
+        self.d, self.latent, self.log_std = d, latent, math.log(noise)
+        self.parts = {
+            "cell": RNNCell(d + 1, rnn, dtype=dtype),
+            "head": Linear(rnn + 1, 2 * latent, dtype),
+            "field": MLP([latent, hidden, latent], dtype=dtype),
+            "decoder": MLP([latent, decoder, d], dtype=dtype),
+        }
+        if events:
+            self.parts["rate"] = MLP([latent, decoder, 1], dtype=dtype)
+        self.keywords = {"gradient": gradient, **keywords}
+        self._of_z = compile(self._dynamics)  # they keep their Programs
+        self._joint = compile(with_integral(self._dynamics, self._log_rate))
+
+    def init(self, rng: Any) -> dict[str, Any]:
+        """The parameters of all parts; rng is a NumPy Generator or a seed."""
+        rng = np.random.default_rng(rng)
+        return {name: part.init(rng) for name, part in self.parts.items()}
+
+    def noise(self, rng: Any, n: int, dtype: Any = np.float64) -> np.ndarray:
+        """(n, latent) standard normal numbers, for one draw of z0 of each of n series."""
+        return np.random.default_rng(rng).standard_normal((n, self.latent)).astype(dtype)
+
+    def encode(self, params: Any, t: Any, x: Any, mask: Any = None) -> tuple[Any, Any]:
+        """Mean and log standard deviation of q(z0), each (N, latent), z0 being at t[0].
+
+        The RNN takes (x, time since it saw this series before) at the times that the series was seen at, the last
+        first, and the head its state with the time left to t[0].
+        """
+        x, mask = checked_series("LatentODE", self.d, t, x, mask, dtype_of(params))
+        return self._encode(params, t, x, mask)
+
+    def _encode(self, params: Any, t: Any, x: Any, mask: Any) -> tuple[Any, Any]:
+        cell, h = self.parts["cell"], self.parts["cell"].start(np.shape(x)[1])
+        since, left = gaps(_in(t, x.dtype)[::-1], mask[::-1])  # (T, N) from the last time to the first, (N,)
+        inputs = np.concatenate([x[::-1], since[..., None]], axis=2)  # (T, N, d + 1)
+        for k in range(len(t)):
+            h = h + mask[-1 - k][:, None] * (cell(params["cell"], h, inputs[k]) - h)
+        both = self.parts["head"](params["head"], np.concatenate([h, left[:, None]], axis=1))  # (N, 2 latent)
+        return both[:, : self.latent], both[:, self.latent :]
+
+    def decode(self, params: Any, z0: Any, t: Any, start: Any = None) -> Any:
+        """What one would see without noise: (T, N, d) at the times t, from z0 (N, latent) at `start`.
+
+        start is t[0] unless given; t (T,) goes on from it, forward or backward.
+        """
+        return self.parts["decoder"](params["decoder"], self.path(params, z0, t, start))
+
+    def path(self, params: Any, z0: Any, t: Any, start: Any = None) -> Any:
+        """z (T, N, latent) at the times t, likewise."""
+        if np.shape(z0)[-1:] != (self.latent,):
+            raise ValueError(f"LatentODE: z0 must end in an axis of length {self.latent}, got shape {np.shape(z0)}")
+        t = t if hasattr(t, "dtype") else np.asarray(t, float)
+        given = start is None or bool(start == t[0])
+        if given and len(t) == 1:
+            return z0[None]
+        grid = t if given else np.concatenate([np.array([start], float), t])
+        return odeint(self._of_z, z0, grid, args=(params,), **self.keywords)[0 if given else 1 :]
+
+    def elbo(self, params: Any, t: Any, x: Any, mask: Any, noise: Any, events: Any = None) -> Any:
+        """A lower bound (N,) of log p(x) by one draw, z0 = mean + std noise: log p(x | z0) - KL(q(z0) || N(0, I)).
+
+        noise (N, latent), from `noise`. events (T, N), from `events_on_grid`, counts the events of a series at t: adds
+        their log-likelihood over t[0] to t[-1], with the integral of the intensity in the same solve.
+        """
+        x, mask = checked_series("LatentODE", self.d, t, x, mask, dtype_of(params))
+        mean, log_std = self._encode(params, t, x, mask)
+        z0 = mean + np.exp(log_std) * self._checked_noise(noise, np.shape(mean), x.dtype)
+        z, log_events = (self.path(params, z0, t), 0.0) if events is None else self._events(params, z0, t, events)
+        each = gaussian_log_likelihood(x, self.parts["decoder"](params["decoder"], z), self.log_std)  # (T, N, d)
+        kl = 0.5 * np.sum(mean * mean + np.exp(2.0 * log_std) - 1.0 - 2.0 * log_std, axis=1)
+        return np.sum(mask[..., None] * each, axis=(0, 2)) + log_events - kl
+
+    def loss(self, params: Any, t: Any, x: Any, mask: Any, noise: Any) -> Any:
+        """Minus the mean of `elbo` over the series, for `fit_series`."""
+        return -np.mean(self.elbo(params, t, x, mask, noise))
+
+    def reconstruct(self, params: Any, t: Any, x: Any, mask: Any = None, noise: Any = None, at: Any = None) -> Any:
+        """`decode` at the times `at` (by default t) from the mean of q(z0), or with noise from a draw of it.
+
+        at goes on from t[0], forward or backward.
+        """
+        mean, log_std = self.encode(params, t, x, mask)
+        z0 = mean if noise is None else mean + np.exp(log_std) * self._checked_noise(noise, np.shape(mean), mean.dtype)
+        return self.decode(params, z0, t) if at is None else self.decode(params, z0, at, t[0])
+
+    def extrapolate(self, params: Any, t: Any, x: Any, mask: Any, at: Any, noise: Any = None) -> Any:
+        """`reconstruct` at times outside of the window: all after t[-1], or all before t[0] and then falling."""
+        t, at = np.asarray(t, float), np.asarray(at, float)
+        if at.ndim != 1 or not (np.all(at > t[-1]) or np.all(at < t[0])):
+            raise ValueError(f"LatentODE: at must hold times after t[-1] = {t[-1]}, or before t[0] = {t[0]}")
+        return self.reconstruct(params, t, x, mask, noise, at)
+
+    def log_intensity(self, params: Any, z: Any) -> Any:
+        """log lambda, (..., latent) -> (...)."""
+        self._needs_rate()
+        return self._log_rate(z, params)
+
+    def _needs_rate(self) -> None:
+        if "rate" not in self.parts:
+            raise ValueError("LatentODE: events need an intensity; give LatentODE(..., events=True)")
+
+    def _dynamics(self, t: Any, z: Any, params: Any) -> Any:
+        return self.parts["field"](params["field"], z)
+
+    def _log_rate(self, z: Any, params: Any) -> Any:
+        return self.parts["rate"](params["rate"], z)[..., 0]
+
+    def _events(self, params: Any, z0: Any, t: Any, events: Any) -> tuple[Any, Any]:
+        """z (T, N, latent) and the log-likelihood (N,) of the events."""
+        if np.shape(events) != (len(t), np.shape(z0)[0]):
+            raise ValueError(f"LatentODE: events must be {(len(t), np.shape(z0)[0])}, got shape {np.shape(events)}")
+        self._needs_rate()
+        start = (z0, np.zeros(np.shape(z0)[0], z0.dtype))
+        z, integral = odeint(self._joint, start, t, args=(params,), **self.keywords)
+        log_rates = self._log_rate(z, params)  # (T, N)
+        return z, event_log_likelihood(log_rates, _in(events, z.dtype), integral[-1])
+
+    def _checked_noise(self, noise: Any, shape: tuple, dtype: Any) -> Any:
+        if np.shape(noise) != shape:
+            raise ValueError(f"LatentODE: noise must be of shape {shape}, got {np.shape(noise)}: give model.noise(...)")
+        return noise if noise.dtype == dtype else noise.astype(dtype)
+
+    def __repr__(self) -> str:
+        return f"LatentODE({self.d}, latent={self.latent})"
+
+
+def _in(t: Any, dtype: Any) -> Any:
+    """Times in a dtype: an array as it is made there, a traced one cast."""
+    t = t if hasattr(t, "dtype") else np.asarray(t)
+    return t if t.dtype == dtype else t.astype(dtype)
