@@ -182,7 +182,8 @@ def test_events_in_the_elbo_add_their_log_likelihood():
 
 @pytest.mark.parametrize("gradient", ["discrete", "adjoint"])
 def test_gradients_of_the_elbo_equal_central_differences(gradient):
-    model, params = small(gradient=gradient, events=True, rtol=1e-9, atol=1e-10)
+    smooth = (np.tanh, np.tanh)  # a difference across a kink would be neither slope
+    model, params = small(gradient=gradient, events=True, activations=smooth, rtol=1e-9, atol=1e-10)
     _, _, batch = irregular(3)
     t, x, mask, counts = events_on_grid(*batch, [[batch[0][2]], [], [batch[0][1]]])
     noise = model.noise(0, 3)
@@ -200,7 +201,7 @@ def test_compiled_value_and_gradient_equal_the_uncompiled(gradient):
         value, grads = compiled(*args)
         wanted, wanted_grads = nc.value_and_grad(model.loss)(*args)
         assert value == pytest.approx(wanted, rel=1e-12)
-        assert worst(grads, wanted_grads) < 1e-12
+        assert worst(grads, wanted_grads) < 1e-10  # rounding moves the length of a step
 
 
 @pytest.mark.filterwarnings("error")
@@ -354,7 +355,7 @@ def test_an_intensity_is_recovered_from_500_events(seed):
 
 
 def test_a_short_training_lowers_the_loss_by_two_thirds():
-    data = spirals(0, 32, kept=30)
+    data = spirals(0, 32, kept=15, points=40)
     model = LatentODE(2, gradient="discrete", rtol=1e-4, atol=1e-4)
     result = fit_series(model, model.init(0), data.t, data.x, data.mask, steps=100, batch=16)
     assert np.mean(result.losses[-10:]) < np.mean(result.losses[:10]) / 3
@@ -363,10 +364,22 @@ def test_a_short_training_lowers_the_loss_by_two_thirds():
 
 @pytest.mark.parametrize("told", [True, False])
 def test_a_short_training_of_the_baseline_lowers_the_loss_by_two_thirds(told):
-    data = spirals(0, 32, kept=30)
+    data = spirals(0, 32, kept=15, points=40)
     model = RNNPredictor(2, rnn=12, gaps=told)
     result = fit_series(model, model.init(0), data.t, data.x, data.mask, steps=60)
     assert result.losses[-1] < result.losses[0] / 3
+
+
+def test_a_large_gradient_is_scaled_down():
+    model, params = small()
+    _, _, (t, x, mask) = irregular()
+    made = [
+        fit_series(model, params, t, x, mask, steps=1, optimizer=nc.optim.SGD(1.0), max_norm=norm).params
+        for norm in (1e-3, 1e9)
+    ]
+    short, whole = (nc.tree.ravel(p)[0] - nc.tree.ravel(params)[0] for p in made)
+    assert np.linalg.norm(short) == pytest.approx(1e-3, rel=1e-9)
+    np.testing.assert_allclose(short / 1e-3, whole / np.linalg.norm(whole), atol=1e-9)
 
 
 # --- what is refused ---

@@ -445,6 +445,15 @@ def test_softmax_cross_entropy_survives_large_logits_and_ties():
     assert (value.dtype, gradient.dtype) == (np.float32, np.float32)
 
 
+def test_elu_and_its_gradient_at_both_sides_and_far_out():
+    x = np.array([-1e4, -1.0, 0.0, 2.0, 1e4])
+    with np.errstate(over="raise", invalid="raise"):
+        np.testing.assert_allclose(nc.nn.elu(x), [-1.0, np.expm1(-1.0), 0.0, 2.0, 1e4], rtol=1e-15)
+        gradient = nc.grad(lambda x: np.sum(nc.nn.elu(x)))(x)
+    np.testing.assert_allclose(gradient[[0, 1, 3, 4]], [0.0, np.exp(-1.0), 1.0, 1.0], rtol=1e-15)
+    assert nc.nn.elu(np.ones(2, np.float32)).dtype == np.float32
+
+
 def test_softmax_cross_entropy_names_wrong_labels():
     logits = np.zeros((4, 3))
     with pytest.raises(

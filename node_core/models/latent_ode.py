@@ -11,11 +11,12 @@ when. With `events=True` z also sets the intensity of a Poisson process; see `po
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from ..nn import MLP, Linear, RNNCell, gaussian_log_likelihood
+from ..nn import MLP, Linear, RNNCell, elu, gaussian_log_likelihood
 from ..program import compile
 from ..solve import odeint
 from .flow import dtype_of, positive_int
@@ -30,6 +31,8 @@ class LatentODE:
 
     d:       components of an observation. latent, hidden, rnn, decoder: of z, of f's one hidden layer, of the
              recognition RNN, of the decoder's hidden layer; by default the paper's.
+    activations: of f and of the decoder. elu by default, which is not bounded: where tanh saturates there is no slope
+             to go on with, and paths that leave the region of the data go astray.
     noise:   standard deviation of an observation, the same in every component.
     events:  whether there is an intensity lambda(z), for `elbo(..., events=...)`.
     Further keywords (gradient, method, rtol, atol, ...) go to `odeint`; gradient is "adjoint" unless given.
@@ -56,6 +59,7 @@ class LatentODE:
         decoder: int = 20,
         noise: float = 0.3,
         events: bool = False,
+        activations: Sequence[Callable] = (elu, elu),
         gradient: str = "adjoint",
         dtype: Any = np.float64,
         **keywords: Any,
@@ -68,8 +72,8 @@ class LatentODE:
         self.parts = {
             "cell": RNNCell(d + 1, rnn, dtype=dtype),
             "head": Linear(rnn + 1, 2 * latent, dtype),
-            "field": MLP([latent, hidden, latent], dtype=dtype),
-            "decoder": MLP([latent, decoder, d], dtype=dtype),
+            "field": MLP([latent, hidden, latent], activations[0], dtype),
+            "decoder": MLP([latent, decoder, d], activations[1], dtype),
         }
         if events:
             self.parts["rate"] = MLP([latent, decoder, 1], dtype=dtype)

@@ -119,6 +119,7 @@ def fit_series(
     steps: int = 1000,
     batch: int | None = None,
     optimizer: Any = None,
+    max_norm: float = 100.0,
     rng: Any = 0,
     state: Any = None,
     callback: Callback | None = None,
@@ -126,7 +127,8 @@ def fit_series(
     """Minimise ``model.loss`` over series: minus the ELBO of a `LatentODE`, the squared error of an `RNNPredictor`.
 
     t (T,), x (T, N, d), mask (T, N) or None: see `union_grid`. batch: series a step, at random (all, if None).
-    optimizer: Adam(1e-2) by default; callback and state as in `fit_likelihood`.
+    optimizer: Adam(1e-2) by default; callback and state as in `fit_likelihood`. max_norm: a larger gradient is scaled
+    down to it, without which one step out of thousands can undo what a recurrent net has learned.
     """
     t, rng, dtype = np.asarray(t, float), np.random.default_rng(rng), dtype_of(params)
     x, mask = checked_series("fit_series", model.d, t, x, mask, dtype)
@@ -142,7 +144,8 @@ def fit_series(
             yield x[:, some], mask[:, some], model.noise(rng, batch, dtype)
 
     optimizer = Adam(1e-2) if optimizer is None else optimizer
-    return descend(loss, params, batches(), steps=steps, optimizer=optimizer, state=state, callback=callback)
+    more = {"optimizer": optimizer, "state": state, "callback": callback, "max_norm": max_norm}
+    return descend(loss, params, batches(), steps=steps, **more)
 
 
 def fit_events(
@@ -181,9 +184,11 @@ def descend(
     optimizer: Any = None,
     state: Any = None,
     callback: Callback | None = None,
+    max_norm: float = math.inf,
 ) -> Trained:
     """Steps of an optimiser down ``loss(params, *next(inputs))``, compiled.
 
+    A gradient of a larger Euclidean norm than max_norm is scaled down to it (Pascanu et al. 2013).
     A step whose loss or gradient is not finite, or whose solve fails, is not taken: the training ends with the last
     parameters that had finite ones, a RuntimeWarning, and the step and the norms in `stopped`.
     """
@@ -201,7 +206,7 @@ def descend(
             return Trained(good[0], losses, stopped, good[1])
         good = params, state
         losses.append(value)
-        params, state = optimizer.update(params, grads, state)
+        params, state = optimizer.update(params, _clipped(grads, max_norm), state)
         if callback is not None and callback(step, value, params):
             return Trained(params, losses, f"step {step}: the callback asked for it", state)
     return Trained(params, losses, None, state)
@@ -218,6 +223,13 @@ def _attempted(step_of: Callable, params: Any, inputs: tuple) -> tuple[float, An
     if math.isfinite(value) and math.isfinite(norm):
         return value, grads, None
     return value, grads, f"the loss is {value:.6g} and the gradient's norm {norm:.3g}"
+
+
+def _clipped(grads: Any, max_norm: float) -> Any:
+    """The gradients, scaled down to max_norm if theirs is larger."""
+    if max_norm == math.inf or (norm := _norm(grads)) <= max_norm:
+        return grads
+    return tree.map(lambda g: (max_norm / norm * g).astype(g.dtype), grads)
 
 
 def _norm(trees: Any) -> float:

@@ -2,7 +2,7 @@
 
 from .conv import AvgPool2d, Conv2d, GroupNorm, ResidualBlock, TimeConv2d, conv2d
 from .hyper import Hypernetwork
-from .layers import MLP, Flatten, Layer, Linear, Sequential, relu
+from .layers import MLP, Flatten, Layer, Linear, Sequential, elu, relu
 from .losses import bernoulli_log_likelihood, gaussian_log_likelihood, poisson_log_likelihood, softmax_cross_entropy
 from .ode import NeuralODE
 from .recurrent import GRUCell, RNNCell
@@ -24,6 +24,7 @@ __all__ = [
     "TimeConv2d",
     "bernoulli_log_likelihood",
     "conv2d",
+    "elu",
     "gaussian_log_likelihood",
     "poisson_log_likelihood",
     "relu",

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["MLP", "Flatten", "Layer", "Linear", "Sequential", "glorot", "positive", "relu"]
+__all__ = ["MLP", "Flatten", "Layer", "Linear", "Sequential", "elu", "glorot", "positive", "relu"]
 
 Rng = Any  # a NumPy Generator or an int; naming np.random here would import it with the package
 
@@ -153,3 +153,13 @@ class Sequential(Layer):
 def relu(x: Any) -> Any:
     """max(x, 0), elementwise; its derivative is 0 at 0. NaN stays NaN."""
     return np.where(x <= 0, 0, x)
+
+
+def elu(x: Any) -> Any:
+    """x where it is positive, and else exp(x) - 1, elementwise (Clevert et al. 2016); not bounded above.
+
+    >>> import numpy as np
+    >>> elu(np.array([-1.0, 0.0, 2.0])).round(4).tolist()
+    [-0.6321, 0.0, 2.0]
+    """
+    return np.where(x <= 0, np.expm1(np.minimum(x, 0)), x)
