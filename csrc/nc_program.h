@@ -46,9 +46,19 @@ enum nc_code {
     NC_CODE_SCALARS,
     NC_CODE_CONV,
     NC_CODE_CONV_WEIGHT,
+    NC_CODE_WINOGRAD,
+    NC_CODE_WINOGRAD_WEIGHT,
+    NC_CODE_WINOGRAD_KERNEL,
 };
 
-enum { NC_LOOP_REGISTERS = 40, NC_COPY_AXES = 8, NC_ALIGNMENT = 64, NC_CONV_COLUMNS = 16, NC_CONV_ROWS = 8 };  // at least a vector, and the rows of a tile
+enum {
+    NC_LOOP_REGISTERS = 40,
+    NC_COPY_AXES = 8,
+    NC_ALIGNMENT = 64,
+    NC_CONV_COLUMNS = 16,       // at least a vector
+    NC_CONV_ROWS = 8,           // at least the rows of a tile
+    NC_WINOGRAD_ELEMENTS = 16,  // of a transformed tile
+};
 
 struct nc_ref {  // where an operand starts
     int64_t base, offset;
@@ -147,6 +157,31 @@ struct nc_conv_weight {
     int64_t n, places, taps, columns, accumulate;
     struct nc_ref out, g, product, packed;
     // then: taps x the table, block * places x the table
+};
+
+/* The same for 3 by 3 kernels and stride 1, in tiles of 2 by 2 outputs, `down` and `across` of them an image; deep and
+ * wide are channels and n as multiples of NC_CONV_COLUMNS. Element (h, w) of an image is at (h + top, w + left) of its
+ * frame (2 down + 2, 2 across + 2, deep). Scratch: frame (block, ...), inputs (16, block * tiles, deep), outputs (16,
+ * block * tiles, wide) and image (2 down, 2 across, wide). Of what has 16 elements, each is followed by NC_CONV_COLUMNS
+ * unused reals: at a power of two apart they would share a few sets of the cache.
+ *
+ *   NC_CODE_WINOGRAD         out (images, n, out_height, out_width) from weights (16, deep, wide)
+ *   NC_CODE_WINOGRAD_WEIGHT  out (n, channels, 3, 3) = or += weight x the gradient, from a g in place of weights that
+ *                            is shaped like the other's out; outputs has room for (16, deep, wide) behind */
+struct nc_winograd {
+    int64_t code, words;
+    int64_t images, channels, height, width, block;
+    struct nc_ref x;
+    int64_t x_step[4];  // the last is 1
+    int64_t top, left, down, across, n, out_height, out_width, deep, wide, accumulate;
+    struct nc_ref out, weights, frame, inputs, outputs, image;
+};
+
+struct nc_winograd_kernel {  // out (16, deep, wide) = the transformed kernels w (channels, n, 3, 3)
+    int64_t code, words;
+    int64_t channels, n, deep, wide;
+    struct nc_ref out, w;
+    int64_t w_step[4];
 };
 
 /* A small function element by element, on a register file that lies in `file`. */

@@ -23,6 +23,16 @@ MORE = [
     ((2, 0, 4, 4), (3, 0, 3, 3), (1, 1), (1, 1)),
     ((2, 3, 4, 4), (0, 3, 3, 3), (1, 1), (1, 1)),
     ((3, 2, 40, 40), (3, 2, 5, 3), (1, 2), (2, 0)),
+    ((65, 40, 6, 6), (16, 40, 3, 3), (2, 2), (1, 1)),  # the same by direct products, and with more columns
+    ((9, 17, 9, 7), (70, 17, 5, 3), (1, 1), (1, 1)),
+]
+WINOGRAD = [  # 3 by 3, stride 1, at least 8 channels; even and odd sizes, all paddings
+    ((9, 17, 9, 7), (70, 17, 3, 3), (1, 1), (2, 1)),
+    ((5, 16, 5, 8), (9, 16, 3, 3), (1, 1), (0, 2)),
+    ((3, 8, 3, 3), (8, 8, 3, 3), (1, 1), (0, 0)),
+    ((1, 8, 1, 2), (8, 8, 3, 3), (1, 1), (1, 1)),
+    ((0, 8, 3, 3), (8, 8, 3, 3), (1, 1), (0, 0)),
+    ((33, 24, 6, 6), (64, 24, 3, 3), (1, 1), (1, 1)),
 ]
 TOLERANCE = {np.float64: 1e-12, np.float32: 1e-5}
 
@@ -55,7 +65,7 @@ def three(x_shape, w_shape, stride, padding, dtype):
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-@pytest.mark.parametrize("geometry", GEOMETRIES + MORE, ids=str)
+@pytest.mark.parametrize("geometry", GEOMETRIES + MORE + WINOGRAD, ids=str)
 def test_a_convolution_and_its_transposes_as_programs_equal_numpy(geometry, dtype):
     for function, args in three(*geometry, dtype):
         assert_near(compiled(function, *args), function(*args), dtype)
@@ -65,8 +75,8 @@ def test_a_convolution_and_its_transposes_as_programs_equal_numpy(geometry, dtyp
 def test_the_kernels_of_the_other_instruction_sets_equal_numpy(isa):
     code = (
         "import numpy as np\n"
-        "from tests.test_convolution_programs import MORE, GEOMETRIES, assert_near, compiled, three\n"
-        "for geometry in GEOMETRIES + MORE:\n"
+        "from tests.test_convolution_programs import GEOMETRIES, MORE, WINOGRAD, assert_near, compiled, three\n"
+        "for geometry in GEOMETRIES + MORE + WINOGRAD:\n"
         "    for dtype in (np.float64, np.float32):\n"
         "        for function, args in three(*geometry, dtype):\n"
         "            assert_near(compiled(function, *args), function(*args), dtype)\n"
@@ -76,6 +86,35 @@ def test_the_kernels_of_the_other_instruction_sets_equal_numpy(isa):
     if "NODE_CORE_ISA" in ran.stderr:
         pytest.skip(f"this processor has no {isa}")
     assert ran.returncode == 0, ran.stderr
+
+
+def test_wide_3_by_3_kernels_are_transformed_and_others_are_not():
+    for geometry, transformed in ((WINOGRAD[0], True), (MORE[-1], False), (MORE[-2], False), (MORE[1], False)):
+        for (function, args), name in zip(three(*geometry, float), ("conv", "conv", "conv_weight"), strict=True):
+            listing = nc.compile(function).listing(*args)
+            assert (f"winograd{name[4:]}(" in listing) == transformed
+            assert (f" {name}(" in listing) != transformed
+
+
+def test_transformed_kernels_are_made_once_a_solve_and_their_gradient_is_added_up():
+    conv, rng = nc.nn.Conv2d(8, 8, 3, padding=1), np.random.default_rng(0)
+    field, y0 = nc.compile(lambda t, y, params: np.tanh(conv(params, y))), rng.standard_normal((3, 8, 5, 4))
+
+    def gradient(field, backend):
+        def loss(p):
+            return np.sum(nc.odeint(field, y0, [0.0, 0.4, 1.0], args=(p,), method="rk4", backend=backend) ** 2)
+
+        return nc.grad(loss)(conv.init(1))
+
+    got, wanted = gradient(field, "compiled"), gradient(field, "callback")
+    for name in ("W", "b"):
+        np.testing.assert_allclose(got[name], wanted[name], rtol=0, atol=1e-11 * np.max(np.abs(wanted[name])))
+    texts = [found.program.listing() for programs in field._fields.values() for found in programs.values()]
+    (text,) = [t for t in texts if "parameters:" in t]
+    once, rest = text[text.index("once:") :].split("forward:")
+    assert once.count("winograd_kernel(") == 2
+    assert "winograd_kernel(" not in rest
+    assert "parameters += winograd_weight(" in rest
 
 
 def test_operands_that_are_views_need_no_copy_but_the_weights():
@@ -88,6 +127,17 @@ def test_operands_that_are_views_need_no_copy_but_the_weights():
 
     assert_near(compiled(f, x, w), f(x, w), np.float64)
     assert "copy_of" not in nc.compile(f).listing(x, w)
+
+
+def test_operands_of_a_transformed_convolution_may_be_views_too():
+    rng = np.random.default_rng(1)
+    x, w = rng.standard_normal((5, 6, 4, 9)), rng.standard_normal((3, 3, 8, 10))
+
+    def f(x, w):
+        x = np.transpose(x[::-1, :, ::2], (0, 3, 1, 2))[:, 1:]  # (5, 8, 6, 2)
+        return CONV2D(x, np.transpose(w, (3, 2, 0, 1))[1:, ::-1], stride=(1, 1), padding=(1, 1))
+
+    assert_near(compiled(f, x, w), f(x, w), np.float64)
 
 
 def test_a_broadcast_image_is_convolved():
@@ -183,6 +233,17 @@ def test_a_sum_over_images_and_places_runs_along_the_memory_twice():
     x = np.random.default_rng(0).standard_normal((5, 3, 4, 2))
     assert_near(compiled(f, x), f(x), np.float64)
     assert "copy_of" not in nc.compile(lambda x: np.sum(x, axis=(0, 2, 3))).listing(x)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize(("lines", "n"), [(1, 3), (4, 4), (5, 7), (8, 36), (11, 255), (9, 256), (3, 1), (4, 0)])
+def test_sums_of_lines_equal_numpys(lines, n, dtype):
+    x = np.random.default_rng(0).standard_normal((lines, n)).astype(dtype)
+
+    def f(x):
+        return np.sum(x, axis=1), np.sum(x[::-1, : n // 2], axis=1)
+
+    assert_near(compiled(f, x), f(x), dtype)
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])

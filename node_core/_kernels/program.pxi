@@ -23,7 +23,9 @@ def program_codes() -> dict:
         "loop": nc.NC_CODE_LOOP, "matmul": nc.NC_CODE_MATMUL, "pack": nc.NC_CODE_PACK, "reduce": nc.NC_CODE_REDUCE,
         "copy": nc.NC_CODE_COPY, "gather": nc.NC_CODE_GATHER, "scatter": nc.NC_CODE_SCATTER,
         "cumsum": nc.NC_CODE_CUMSUM, "scalars": nc.NC_CODE_SCALARS, "copy_axes": nc.NC_COPY_AXES,
-        "conv": nc.NC_CODE_CONV, "convweight": nc.NC_CODE_CONV_WEIGHT, "conv_columns": nc.NC_CONV_COLUMNS,
+        "conv": nc.NC_CODE_CONV, "convweight": nc.NC_CODE_CONV_WEIGHT, "winograd": nc.NC_CODE_WINOGRAD,
+        "winogradweight": nc.NC_CODE_WINOGRAD_WEIGHT, "winogradkernel": nc.NC_CODE_WINOGRAD_KERNEL,
+        "conv_columns": nc.NC_CONV_COLUMNS,
         "conv_rows": nc.NC_CONV_ROWS, "loop_registers": nc.NC_LOOP_REGISTERS, "base_free": nc.NC_BASE_FREE,
     }
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .operations import CODES, Address, Buffer, Copy, Operation, View, contiguous, reference
+from .winograd import fits, winograd, winograd_weight
 
 if TYPE_CHECKING:
     from .lower import Lowering
@@ -179,6 +180,9 @@ def _block(frame: Frame, other: int, near: int) -> int:
 def conv2d(low: Lowering, step: Instruction) -> None:
     """x (N, C, H, W) with w (O, C, kh, kw)."""
     x, w = (low.view(i) for i in step.operands)
+    if fits(w.shape[2:], step.params["stride"], step.params["padding"], x.shape[1], w.shape[0]):
+        winograd(low, step, x, w.moved(lambda v: np.swapaxes(v, 0, 1)), step.params["padding"])
+        return
     (sh, sw), (kh, kw), (rows, columns) = step.params["stride"], w.shape[2:], low.graph.values[step.out].shape[2:]
     frame = _padded(x, step.params["padding"])
     places = _grid((rows, sh * frame.row), (columns, sw))
@@ -192,6 +196,10 @@ def conv2d_input(low: Lowering, step: Instruction) -> None:
     x[u] is the sum over i of g[(u + ph - i) / sh] w[i]; the margin before g holds what u + ph - i < 0 asks for.
     """
     g, w = (low.view(i) for i in step.operands)
+    if fits(w.shape[2:], step.params["stride"], step.params["padding"], g.shape[1], w.shape[1]):
+        ph, pw = step.params["padding"]
+        winograd(low, step, g, w.moved(lambda v: np.flip(v, (2, 3))), (2 - ph, 2 - pw))
+        return
     origin, margin, length = [], [], []
     for axis in (0, 1):
         n, size, k = g.shape[axis + 2], step.params["size"][axis], w.shape[axis + 2]
@@ -212,6 +220,9 @@ def conv2d_weight(low: Lowering, step: Instruction) -> None:
     x, g = (low.view(i) for i in step.operands)
     level = low.level[step.out]
     g = g if g.is_contiguous else low.copied(g, level)
+    if fits(step.params["kernel"], step.params["stride"], step.params["padding"], x.shape[1], g.shape[1]):
+        winograd_weight(low, step, x, g)
+        return
     (sh, sw), (kh, kw) = step.params["stride"], step.params["kernel"]
     frame, columns = _padded(x, step.params["padding"]), _columns(g.shape[1])
     places = _grid((g.shape[2], sh * frame.row), (g.shape[3], sw))

@@ -11,6 +11,7 @@ import numpy as np
 from .convolution import ConvWeight
 from .lower import BACKWARD, FORWARD, ONCE, PARAMETERS, Lowering
 from .operations import CODES, Buffer, Copy, Matmul, Operation, Reduce, View, contiguous
+from .winograd import WinogradWeight
 
 __all__ = ["Plan"]
 
@@ -94,7 +95,7 @@ class Plan:
                 if steps is not None:
                     maker.out, maker.accumulate = (target.buffer, target.offset, *steps), True
                     return
-            if isinstance(maker, (Reduce, ConvWeight)) and view.is_contiguous and not maker.accumulate:
+            if isinstance(maker, (Reduce, ConvWeight, WinogradWeight)) and view.is_contiguous and not maker.accumulate:
                 maker.out, maker.accumulate = (target.buffer, target.offset), True
                 return
         lowered.add(Copy(PARAMETERS, out=target, x=view, accumulate=True))
