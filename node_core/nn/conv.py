@@ -157,9 +157,8 @@ class GroupNorm(Layer):
         scale, shift = (np.reshape(params[name], (self.groups, each)) for name in ("scale", "shift"))
         factor = inverse * scale  # (N, groups, each): one pass over x with these two, and not four
         term = shift - mean * factor
-        per_channel = (n, self.channels, 1)
-        y = np.reshape(x, (n, self.channels, size)) * np.reshape(factor, per_channel) + np.reshape(term, per_channel)
-        return np.reshape(y, shape)
+        per_channel = (n, self.channels, *(1,) * (len(shape) - 2))
+        return x * np.reshape(factor, per_channel) + np.reshape(term, per_channel)
 
     def __repr__(self) -> str:
         return f"GroupNorm({self.groups}, {self.channels})"
