@@ -140,6 +140,17 @@ def test_operands_of_a_transformed_convolution_may_be_views_too():
     assert_near(compiled(f, x, w), f(x, w), np.float64)
 
 
+def test_a_part_of_each_row_is_transformed_row_by_row():
+    rng = np.random.default_rng(1)
+    x, w = rng.standard_normal((3, 10, 5, 9)), rng.standard_normal((8, 10, 3, 3))
+
+    def f(x, w):
+        return CONV2D(x[:, :, 1:, 2:], w, stride=(1, 1), padding=(1, 0))
+
+    assert_near(compiled(f, x, w), f(x, w), np.float64)
+    assert "copy_of" not in nc.compile(f).listing(x, w)
+
+
 def test_a_broadcast_image_is_convolved():
     w = np.random.default_rng(1).standard_normal((2, 3, 3, 3))
 
