@@ -154,8 +154,8 @@ def test_the_command_line(tmp_path, capsys):
     assert exit_.value.code == 2
 
 
-@pytest.mark.parametrize("name", ["cnf-density", "cnf-likelihood"])
-def test_the_flows_experiments_train_report_and_draw(name, tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", ["cnf-density", "cnf-likelihood", "latent-spiral", "poisson"])
+def test_the_experiments_train_report_and_draw(name, tmp_path, monkeypatch):
     chosen = EXPERIMENTS[name]
     short = [Training(t.key, 3, t.start, t.go, t.measure) for t in chosen.trainings(True)]
     monkeypatch.setattr("node_core.paper.flows.DRAWN", 200)

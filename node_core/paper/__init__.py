@@ -5,9 +5,10 @@ Reading order: experiment (what one is), runner (checkpoints, reports), then the
 
 from .experiment import Experiment, Row, Training
 from .flows import DENSITY, LIKELIHOOD
+from .latent import LATENT, POISSON
 from .runner import ForeignFolderError, reports, run, table
 from .spiral import SPIRAL
 
 __all__ = ["EXPERIMENTS", "Experiment", "ForeignFolderError", "Row", "Training", "reports", "run", "table"]
 
-EXPERIMENTS = {experiment.name: experiment for experiment in (SPIRAL, DENSITY, LIKELIHOOD)}
+EXPERIMENTS = {experiment.name: experiment for experiment in (SPIRAL, DENSITY, LIKELIHOOD, LATENT, POISSON)}

@@ -1,0 +1,179 @@
+"""Latent ODEs on spirals seen at irregular times, and an intensity learned from event times: section 5 of the paper.
+
+latent-spiral: 1000 spirals of 100 points, noise 0.3, of which 30, 50 or 100 are kept; the error on the 100 points
+               beyond the window, beside recurrent nets of 25 units that are told the time gaps or not. Adam 0.01.
+poisson:       about 500 events of a known intensity (figure 7).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..models import (
+    LatentODE,
+    PoissonProcess,
+    RNNPredictor,
+    Spirals,
+    Trained,
+    draw_events,
+    fit_events,
+    fit_series,
+    rmse,
+    spirals,
+)
+from ..optim import Adam
+from .experiment import Experiment, Row, Training
+
+__all__ = ["LATENT", "POISSON"]
+
+KEPT = (30, 50, 100)
+KINDS = ("latent ODE", "RNN", "RNN without gaps")
+PRINTED = {("latent ODE", 30): 0.1642, ("latent ODE", 50): 0.1502, ("latent ODE", 100): 0.1346,
+           ("RNN", 30): 0.3937, ("RNN", 50): 0.3202, ("RNN", 100): 0.1813}  # fmt: skip
+SPAN, MEAN_RATE, KEY = (0.0, 10.0), 50.0, "intensity"
+
+
+# --- spirals ---
+
+
+def _model(kind: str) -> Any:
+    if kind == "latent ODE":
+        return LatentODE(2, gradient="discrete", rtol=1e-4, atol=1e-4)
+    return RNNPredictor(2, gaps=kind == "RNN")
+
+
+def _held_out(kept: int) -> Spirals:
+    return spirals(10_000 + kept, 200, kept=kept)
+
+
+def _extrapolated(model: Any, params: Any, data: Spirals) -> np.ndarray:
+    """(100, N, 2) beyond the window."""
+    return model.extrapolate(params, data.t, data.x, data.mask, data.future)
+
+
+def _spiral_trainings(quick: bool) -> list[Training]:
+    return [_spiral_training(kind, kept, quick) for kept in KEPT for kind in KINDS]
+
+
+def _spiral_training(kind: str, kept: int, quick: bool) -> Training:
+    model, data = _model(kind), spirals(kept, 200 if quick else 1000, kept=kept)
+    steps = 350 if quick else 10_000
+    optimizer = Adam(lambda step: 0.01 * min(1.0, 2.0 * (steps + 1 - step) / steps))
+
+    def go(params: Any, state: Any, steps: int, rng: np.random.Generator, callback: Callable) -> Trained:
+        return fit_series(
+            model, params, data.t, data.x, data.mask, steps=steps, batch=50 if quick else 100, optimizer=optimizer,
+            rng=rng, state=state, callback=callback,
+        )  # fmt: skip
+
+    def measure(params: Any, rng: np.random.Generator) -> dict[str, float]:
+        seen = _held_out(kept)
+        return {"RMSE": float(rmse(_extrapolated(model, params, seen), seen.beyond))}
+
+    return Training(f"{kind}, {kept}/100", steps, model.init, go, measure)
+
+
+def _spiral_rows(figures: dict[str, dict]) -> list[Row]:
+    return [
+        Row(f"RMSE beyond the window, {kind}, {kept}/100", PRINTED.get((kind, kept)),
+            figures[f"{kind}, {kept}/100"]["RMSE"])
+        for kind in KINDS for kept in KEPT
+    ]  # fmt: skip
+
+
+def _spiral_pictures(params: dict[str, Any], figures: dict[str, dict]) -> dict[str, Callable]:
+    return {
+        "extrapolation.png": lambda figure: _draw_extrapolation(figure, params),
+        "latent_space.png": lambda figure: _draw_latent_space(figure, params),
+    }
+
+
+def _draw_extrapolation(figure: Any, params: dict[str, Any]) -> None:
+    """One row a model: four spirals with what was seen, the truth, reconstruction and extrapolation (figures 8, 10)."""
+    data = _held_out(30)
+    axes = figure.subplots(2, 4, squeeze=False)
+    for row, kind in zip(axes, KINDS[:2], strict=True):
+        model, mine = _model(kind), params[f"{kind}, 30/100"]
+        beyond = _extrapolated(model, mine, data)
+        inside = model.reconstruct(mine, data.t, data.x, data.mask) if kind == "latent ODE" else None
+        for n, axis in enumerate(row):
+            seen = data.mask[:, n] > 0
+            axis.plot(*data.true[:, n].T, color="0.7")
+            axis.plot(*data.x[seen, n].T, ".", color="k", ms=3)
+            if inside is not None:
+                axis.plot(*inside[:, n].T, color="C0")
+            axis.plot(*beyond[:, n].T, color="C3")
+            axis.set(xticks=[], yticks=[], aspect="equal", title=kind if n == 0 else None)
+
+
+def _draw_latent_space(figure: Any, params: dict[str, Any]) -> None:
+    """Latent paths of both directions, their first two components (figure 9)."""
+    data, axis = _held_out(100), figure.subplots()
+    model, mine = _model(KINDS[0]), params[f"{KINDS[0]}, 100/100"]
+    mean, _ = model.encode(mine, data.t, data.x, data.mask)
+    z = model.path(mine, mean, data.t)  # (T, N, latent)
+    for n in range(60):
+        axis.plot(z[:, n, 0], z[:, n, 1], color="C0" if data.clockwise[n] else "C1", lw=0.8)
+    axis.set(xlabel="z0", ylabel="z1", title="Latent paths: clockwise blue, counter-clockwise orange")
+
+
+# --- Poisson ---
+
+
+def _intensity(t: np.ndarray) -> np.ndarray:
+    return MEAN_RATE * (1 + 0.7 * np.sin(0.2 * np.pi * t))
+
+
+def _process() -> PoissonProcess:
+    return PoissonProcess(SPAN, gradient="discrete", rtol=1e-4, atol=1e-4)
+
+
+def _events() -> np.ndarray:
+    return draw_events(1, _intensity, SPAN, most=1.7 * MEAN_RATE)
+
+
+def _poisson_trainings(quick: bool) -> list[Training]:
+    process, events = _process(), _events()
+    steps = 300 if quick else 1000
+
+    def go(params: Any, state: Any, steps: int, rng: np.random.Generator, callback: Callable) -> Trained:
+        return fit_events(process, params, events, steps=steps, state=state, callback=callback)
+
+    def measure(params: Any, rng: np.random.Generator) -> dict[str, float]:
+        t = np.linspace(*SPAN, 2001)
+        error = np.abs(process.intensity(params, t) - _intensity(t))
+        return {"L1": float(np.sum(error) / np.sum(_intensity(t))), "events": len(events)}
+
+    def start(rng: np.random.Generator) -> Any:
+        return process.init(rng, rate=len(events) / (SPAN[1] - SPAN[0]))
+
+    return [Training(KEY, steps, start, go, measure)]
+
+
+def _poisson_rows(figures: dict[str, dict]) -> list[Row]:
+    found = figures[KEY]
+    return [Row(f"relative L1 error of the intensity, {found['events']:.0f} events", None, found["L1"])]
+
+
+def _poisson_pictures(params: dict[str, Any], figures: dict[str, dict]) -> dict[str, Callable]:
+    def draw(figure: Any) -> None:
+        t, axis = np.linspace(*SPAN, 400), figure.subplots()
+        axis.plot(t, _intensity(t), color="0.6", label="known")
+        axis.plot(t, _process().intensity(params[KEY], t), label="learned")
+        axis.plot(_events(), np.zeros(len(_events())), "|", color="k", ms=8, label="events")
+        axis.set(xlabel="t", title="Intensity from the times of events")
+        axis.legend(fontsize="small")
+
+    return {"intensity.png": draw}
+
+
+LATENT = Experiment(
+    "latent-spiral", "Latent ODEs extrapolate spirals seen at irregular times (table 2, figures 8 to 10)",
+    _spiral_trainings, _spiral_rows, _spiral_pictures,
+)  # fmt: skip
+POISSON = Experiment(
+    "poisson", "An intensity from the times of events (figure 7)", _poisson_trainings, _poisson_rows, _poisson_pictures
+)
