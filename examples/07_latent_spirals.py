@@ -13,7 +13,7 @@ import node_core as nc
 from node_core import models
 
 STEPS, BATCH = 400, 50
-train, test = models.spirals(0, 500, kept=30), models.spirals(1, 200, kept=30)
+train, test = models.spirals(0, 500, kept=30), models.spirals(1, 200, kept=30, starts=(100, 300))
 
 
 def report(step, loss, params):

@@ -71,6 +71,14 @@ def test_half_of_the_spirals_turn_clockwise_and_all_go_outward():
     assert np.all(np.diff(np.hypot(x, y), axis=0) > 0)
 
 
+def test_starts_of_the_spirals_say_where_they_end():
+    whole = 0.3 * 6 * np.pi  # the radius at the 500th point
+    for starts, first, last in (((100, 400), 100, 598), ((100, 300), 100, 498)):
+        radius = np.linalg.norm(spirals(0, 2000, starts=starts).true, axis=2)
+        np.testing.assert_allclose(np.min(radius), whole * first / 499, rtol=1e-12)
+        np.testing.assert_allclose(np.max(radius), whole * last / 499, rtol=1e-12)
+
+
 def test_noise_of_the_spirals_is_what_was_asked_for():
     data = spirals(0, 200, noise=0.3)
     noise = data.x - data.true[:100]  # 40,000 numbers: the error of the deviation is 0.3 / sqrt(80,000)
@@ -424,7 +432,8 @@ GAP = np.array([[1, 0], [1, 0], [1, 0]])
     ("make", "message"),
     [
         (lambda: spirals(0, 0), "spirals: n must be a positive int, got 0"),
-        (lambda: spirals(0, 3, kept=101), "kept <= points <= 100, got kept 101, points 100"),
+        (lambda: spirals(0, 3, kept=101), "spirals: of 100 points one cannot keep 101"),
+        (lambda: spirals(0, 3, starts=(100, 100)), r"starts must be \(first, end\) within 0 and 500, got \(100, 100\)"),
         (lambda: spirals(0, 3, noise=-1.0), "noise must be a non-negative number, got -1.0"),
         (lambda: union_grid([[0.0]], []), "one array of values for each of times, got 0 and 1"),
         (lambda: union_grid([[0.0, 1.0]], [[[1.0]]]), r"series 0 must have times \(n,\) and values \(n, d\)"),

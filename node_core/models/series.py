@@ -17,7 +17,7 @@ from .poisson import checked_events
 
 __all__ = ["Spirals", "checked_series", "events_on_grid", "gaps", "rmse", "spirals", "union_grid"]
 
-TURNS, TOTAL, SLOPE = 3.0, 500, 0.3  # a whole spiral: its turns, its points, and radius / angle
+TOTAL, STEP, SLOPE = 500, 6.0 * np.pi / 499, 0.3  # a whole spiral: its points, the angle between two, radius / angle
 
 
 def union_grid(times: Sequence[Any], values: Sequence[Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -155,29 +155,35 @@ class Spirals:
         return self.true[len(self.t) :]
 
 
-def spirals(rng: Any, n: int, kept: int = 100, noise: float = 0.3, points: int = 100) -> Spirals:
+def spirals(
+    rng: Any, n: int, kept: int = 100, noise: float = 0.3, points: int = 100, starts: tuple[int, int] = (100, 400)
+) -> Spirals:
     """n spirals in the plane, every other one clockwise, from different starts (Chen et al. 2018, section 5.1).
 
     kept:   how many of the `points` of the window each spiral is seen at, at random without replacement.
     noise:  the standard deviation of what is added to each coordinate.
+    starts: where windows begin, from the first to below the second.
     rng:    a NumPy Generator or a seed.
-    A whole spiral has three turns, 500 points and the radius 0.3 times the angle, which is also the time; the clockwise
-    ones are mirrored. The window starts between the 100th and the 300th point, as in the authors' published example
-    (whose clockwise spirals are hyperbolic and leave the picture after the window); as many points follow it.
+
+    A whole spiral has three turns, 500 points and the radius 0.3 times the angle; the time is the angle from the start
+    on, and the clockwise ones are mirrored. As many points as the window has follow it. By default windows start where
+    they do in the authors' published example (whose clockwise spirals are hyperbolic, though, and leave the picture
+    after the window), and cover the whole spiral but for its first fifth. With starts=(100, 300) what follows is within
+    the whole spiral, too: those are the ones to test extrapolation on.
     """
     n, points, kept = (positive_int("spirals", *pair) for pair in (("n", n), ("points", points), ("kept", kept)))
-    if kept > points or points > TOTAL // 5:
-        raise ValueError(f"spirals: kept <= points <= {TOTAL // 5}, got kept {kept}, points {points}")
+    if kept > points:
+        raise ValueError(f"spirals: of {points} points one cannot keep {kept}")
     if not (math.isfinite(noise) and noise >= 0):
         raise ValueError(f"spirals: noise must be a non-negative number, got {noise!r}")
+    if not 0 <= starts[0] < starts[1] <= TOTAL:
+        raise ValueError(f"spirals: starts must be (first, end) within 0 and {TOTAL}, got {starts!r}")
     rng = np.random.default_rng(rng)
-    angle = np.linspace(0.0, 2.0 * np.pi * TURNS, TOTAL)
-    first = rng.integers(TOTAL // 5, 3 * TOTAL // 5, n)  # (n,)
-    clockwise = np.arange(n) % 2 == 1
-    theta = angle[first + np.arange(2 * points)[:, None]]  # (2 points, n)
+    clockwise, t = np.arange(n) % 2 == 1, STEP * np.arange(2 * points)
+    theta = STEP * rng.integers(*starts, n) + t[:, None]  # (2 points, n)
     radius, sign = SLOPE * theta, np.where(clockwise, -1.0, 1.0)
     true = np.stack([radius * np.cos(theta), sign * radius * np.sin(theta)], axis=-1)
     order = np.argsort(rng.random((points, n)), axis=0)  # each column a permutation of the times
     mask = (order < kept).astype(float)
     seen = true[:points] + noise * rng.standard_normal((points, n, 2))
-    return Spirals(angle[:points], angle[points : 2 * points], seen * mask[..., None], mask, true, clockwise)
+    return Spirals(t[:points], t[points:], seen * mask[..., None], mask, true, clockwise)
