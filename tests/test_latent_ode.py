@@ -335,8 +335,8 @@ def test_gradients_of_the_log_likelihood_equal_central_differences_compiled_or_n
     assert worst(grads, wanted_grads) < 1e-12
 
 
-def wavy(t):
-    return 50.0 * (1.0 + 0.7 * np.sin(0.2 * np.pi * t))
+def wavy(t, waves=1):
+    return 50.0 * (1.0 + 0.7 * np.sin(0.2 * np.pi * waves * t))
 
 
 def test_drawn_events_follow_their_intensity():
@@ -347,16 +347,16 @@ def test_drawn_events_follow_their_intensity():
     assert early == pytest.approx(0.5 + 0.7 / np.pi, abs=4 * 0.5 / np.sqrt(len(events)))
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-def test_an_intensity_is_recovered_from_500_events(seed):
-    """Within 12 % (means of several seeds: 7 %; a new process of the true intensity has 500 +- 22 events itself)."""
+@pytest.mark.parametrize("waves", [1, 2])
+def test_an_intensity_is_recovered_from_500_events(waves):
+    """Within 12 %; over 8 seeds the mean is 9 %. The number of events alone is known to 1 / sqrt(500), 4 %."""
     span, t = (0.0, 10.0), np.linspace(0.0, 10.0, 401)
-    events = draw_events(seed, wavy, span, 90.0)
+    events = draw_events(1, lambda t: wavy(t, waves), span, 90.0)
     process = PoissonProcess(span, gradient="discrete", rtol=1e-4, atol=1e-4)
     result = fit_events(process, process.init(0, rate=len(events) / 10.0), events)
-    learned = process.intensity(result.params, t)
-    assert np.sum(np.abs(learned - wavy(t))) < 0.12 * np.sum(wavy(t))
-    assert process.integral(result.params, [10.0])[0] == pytest.approx(len(events), rel=0.05)
+    learned, true = process.intensity(result.params, t), wavy(t, waves)
+    assert np.sum(np.abs(learned - true)) < 0.12 * np.sum(true)
+    assert process.integral(result.params, [10.0])[0] == pytest.approx(len(events), rel=0.02)
 
 
 # --- training ---
