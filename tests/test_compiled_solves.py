@@ -212,6 +212,25 @@ def test_what_has_no_compiled_form_between_solves_is_numpys():
     same(got, nc.value_and_grad(loss)(PARAMS))
 
 
+@pytest.mark.filterwarnings("error")
+@MODES
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_masks_before_a_solve_are_made_again_after_it(gradient, dtype):
+    def loss(p, x):
+        h = nc.nn.relu(x @ p["A"])
+        h = np.where((h > 0.5) & (h < 1), 2 * h, h)  # a mask of masks
+        y = nc.odeint(lambda t, y, p: np.tanh(y @ p["W"]), h, T.astype(dtype), args=(p,), gradient=gradient)[-1]
+        return np.sum(nc.nn.relu(y) ** 2) + np.sum(h)
+
+    rng = np.random.default_rng(0)
+    p = {"A": rng.standard_normal((3, 2)).astype(dtype), "W": PARAMS["W"].astype(dtype)}
+    compiled = nc.compile(nc.value_and_grad(loss))
+    for _ in range(3):
+        x = rng.standard_normal((5, 3)).astype(dtype)
+        same(compiled(p, x), nc.value_and_grad(loss)(p, x), 2e-5 if dtype == np.float32 else 1e-12)
+    assert "by NumPy" not in compiled.listing(p, x)
+
+
 def test_statistics_of_one_call_are_not_given_at_every_call():
     compiled = nc.compile(lambda p: nc.odeint(field, Y0, T, args=(p,), full_output=True))
     with pytest.warns(RuntimeWarning, match="the statistics of a solve"):

@@ -53,9 +53,12 @@ class Sequence:
             self.start[number] = x
         self.steps: list[Step] = []
         self.forth: dict[int, Forth] = {}  # the number of a way back -> its solve
-        for ordinary, wholes in _pieces(graph):
+        pieces = [(_with_masks(graph, ordinary), wholes) for ordinary, wholes in _pieces(graph)]
+        wanted = [_operands(ordinary) | _operands(wholes) for ordinary, wholes in pieces]
+        for k, (ordinary, wholes) in enumerate(pieces):
             if ordinary:
-                self.steps.append(self._piece(ordinary))
+                later = _operands(wholes).union(*wanted[k + 1 :])
+                self.steps.append(self._piece(ordinary, later))
             self.steps += [self._whole(step) for step in wholes]
         self.shared = _not_the_callers(graph)
 
@@ -76,12 +79,12 @@ class Sequence:
         """Its Programs and solves in order."""
         return "\n".join(step.listing() for step in self.steps)
 
-    def _piece(self, instructions: list[Instruction]) -> Step:
+    def _piece(self, instructions: list[Instruction], later: set[int]) -> Step:
+        """The instructions as one step; `later` are the values that the steps after it take."""
         graph = self.graph
         made = {step.out for step in instructions}
         used = dict.fromkeys(i for step in instructions for i in step.operands)
         inputs = [i for i in used if i not in made and i not in graph.constants]
-        later = {i for step in graph.instructions if step.out not in made for i in step.operands}
         outputs = [step.out for step in instructions if step.out in later or step.out in graph.outputs]
         if self.has_solves and all(is_view(graph, step) for step in instructions):
             return Moves(graph, instructions)
@@ -225,6 +228,28 @@ def _pieces(graph: Graph) -> list[tuple[list[Instruction], list[Instruction]]]:
         for i in step.operands:
             needed[i] = min(place, needed.get(i, place))
     return [(ordinary[::-1], wholes[::-1]) for ordinary, wholes in pieces]
+
+
+def _operands(instructions: list[Instruction]) -> set[int]:
+    """What they take from elsewhere."""
+    return {i for step in instructions for i in step.operands} - {step.out for step in instructions}
+
+
+def _with_masks(graph: Graph, instructions: list[Instruction]) -> list[Instruction]:
+    """The instructions of a piece, and before them those of earlier pieces that make the masks it takes.
+
+    A Program hands over no masks, such as that of a relu before a solve, which the way back needs after it. It is
+    cheaper to compare again than to do without the Program.
+    """
+    makers = {step.out: step for step in graph.instructions}
+    wanted = {step.out for step in instructions}
+    left = list(instructions)
+    while left:
+        for i in left.pop().operands:
+            if i in makers and i not in wanted and graph.values[i].dtype == np.bool_ and not makers[i].primitive.whole:
+                wanted.add(i)
+                left.append(makers[i])
+    return [step for step in graph.instructions if step.out in wanted]
 
 
 def _not_the_callers(graph: Graph) -> list[int]:
