@@ -39,6 +39,7 @@ LAYERS = {
 }
 THIRD_PARTY = {  # beyond the standard library; NumPy is everyone's
     "cli": {"matplotlib", "tqdm"},
+    "models": {"sklearn"},
     "bench": {"scipy", "torch", "torchdiffeq", "jax", "diffrax", "numba", "numbalsoda", "autograd", "matplotlib"},
 }
 

@@ -22,6 +22,7 @@ EPILOG = """examples:
   node-core paper list
   node-core paper spiral --quick
   node-core paper cnf-density --out paper/cnf-density
+  node-core paper odenet --data mnist --out paper/mnist
   node-core paper table --out paper"""
 
 
@@ -32,6 +33,9 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quick", action="store_true", help="smaller and shorter: each ends within a minute")
     parser.add_argument("--seed", type=natural, default=0, metavar="N", help="of weights and batches (0)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the results (paper/WHAT; for table: paper)")
+    parser.add_argument("--data", type=Path, metavar="DIR",
+                        help="folder of the four IDX files of MNIST, for odenet and error-control (scikit-learn's "
+                             "digits)")  # fmt: skip
     parser.add_argument("--quiet", action="store_true", help="no progress, only the result")
 
 
@@ -45,6 +49,10 @@ def run(arguments: argparse.Namespace) -> int:
         print(table(reports(arguments.out or Path("paper"))))
         return 0
     experiment = EXPERIMENTS[arguments.what]
+    if arguments.data is not None:
+        if experiment.on is None:
+            raise ValueError(f"--data is for experiments on images, and {experiment.name} is not one")
+        experiment = experiment.on(arguments.data)
     out = arguments.out or Path("paper") / experiment.name
     with Progress(arguments.quiet) as progress:
         report = run_experiment(experiment, out, quick=arguments.quick, seed=arguments.seed, report=progress.report)

@@ -197,17 +197,19 @@ def descend(
     state: Any = None,
     callback: Callback | None = None,
     max_norm: float = math.inf,
+    step_of: Callable | None = None,
 ) -> Trained:
     """Steps of an optimiser down ``loss(params, *next(inputs))``, compiled.
 
     A gradient of a larger Euclidean norm than max_norm is scaled down to it (Pascanu et al. 2013).
+    step_of: ``compile(value_and_grad(loss))`` of an earlier call, whose Programs serve again.
     A step whose loss or gradient is not finite, or whose solve fails, is not taken: the training ends with the last
     parameters that had finite ones, a RuntimeWarning, and the step and the norms in `stopped`.
     """
     steps = positive_int("descend", "steps", steps)
     optimizer = Adam(1e-3) if optimizer is None else optimizer
     state = optimizer.init(params) if state is None else state
-    step_of = compile(value_and_grad(loss))
+    step_of = compile(value_and_grad(loss)) if step_of is None else step_of
     good, losses, first = (params, state), [], state["step"] + 1
     for step in range(first, first + steps):
         value, grads, failure = _attempted(step_of, params, next(inputs))

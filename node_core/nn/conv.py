@@ -201,19 +201,27 @@ class ResidualBlock(Layer):
     """x + conv(relu(norm(conv(relu(norm(x)))))), 3 by 3 kernels (He et al. 2016, "identity mappings"), no dropout.
 
     Where n_out differs from n_in or the stride is not 1, the first sum's x is a 1 by 1 convolution of relu(norm(x)).
-    The groups of the two norms are the greatest common divisors of `groups` and their channels.
+    The groups of the two norms are the greatest common divisors of `groups` and their channels. bias=False leaves
+    out the biases of the convolutions.
     """
 
     def __init__(
-        self, n_in: int, n_out: int | None = None, *, stride: int | Pair = 1, groups: int = 32, dtype: Any = np.float64
+        self,
+        n_in: int,
+        n_out: int | None = None,
+        *,
+        stride: int | Pair = 1,
+        groups: int = 32,
+        bias: bool = True,
+        dtype: Any = np.float64,
     ) -> None:
         n_in = positive("ResidualBlock: n_in", n_in)
         n_out = n_in if n_out is None else positive("ResidualBlock: n_out", n_out)
         groups = positive("ResidualBlock: groups", groups)
         self.norms = [GroupNorm(math.gcd(groups, n), n, dtype=dtype) for n in (n_in, n_out)]
         self.convs = [
-            Conv2d(n_in, n_out, 3, stride=stride, padding=1, dtype=dtype),
-            Conv2d(n_out, n_out, 3, padding=1, dtype=dtype),
+            Conv2d(n_in, n_out, 3, stride=stride, padding=1, bias=bias, dtype=dtype),
+            Conv2d(n_out, n_out, 3, padding=1, bias=bias, dtype=dtype),
         ]
         plain = n_in == n_out and self.convs[0].stride == (1, 1)
         self.shortcut = None if plain else Conv2d(n_in, n_out, 1, stride=stride, bias=False, dtype=dtype)

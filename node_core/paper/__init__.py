@@ -3,6 +3,7 @@
 Reading order: experiment (what one is), runner (checkpoints, reports), then the experiments.
 """
 
+from .classify import ERROR_CONTROL, ODENET
 from .experiment import Experiment, Row, Training
 from .flows import DENSITY, LIKELIHOOD
 from .latent import LATENT, POISSON
@@ -11,4 +12,6 @@ from .spiral import SPIRAL
 
 __all__ = ["EXPERIMENTS", "Experiment", "ForeignFolderError", "Row", "Training", "reports", "run", "table"]
 
-EXPERIMENTS = {experiment.name: experiment for experiment in (SPIRAL, DENSITY, LIKELIHOOD, LATENT, POISSON)}
+EXPERIMENTS = {
+    experiment.name: experiment for experiment in (SPIRAL, ERROR_CONTROL, ODENET, DENSITY, LIKELIHOOD, LATENT, POISSON)
+}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,14 +20,14 @@ class Training:
 
     start:   ``start(rng) -> params``.
     go:      ``go(params, state, steps, rng, callback) -> Trained``: so many further steps from there.
-    measure: ``measure(params, rng) -> {name: figure}``, after the last step.
+    measure: ``measure(params, rng) -> {name: figure}``, after the last step; a figure may be a list of them.
     """
 
     key: str
     steps: int
     start: Callable[[np.random.Generator], Any]
     go: Callable[..., Trained]
-    measure: Callable[[Any, np.random.Generator], dict[str, float]]
+    measure: Callable[[Any, np.random.Generator], dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,8 @@ class Experiment:
     trainings: ``trainings(quick) -> [Training]``.
     rows:      ``rows({key: figures}) -> [Row]``.
     pictures:  ``pictures({key: params}, {key: figures}) -> {file name: function of a matplotlib Figure}``.
+    data, on:  what it is trained on, and ``on(folder)``, the same experiment with the files in a folder, for those that
+               can have several data.
     """
 
     name: str
@@ -52,3 +55,5 @@ class Experiment:
     trainings: Callable[[bool], list[Training]]
     rows: Callable[[dict[str, dict]], list[Row]]
     pictures: Callable[[dict[str, Any], dict[str, dict]], dict[str, Callable]]
+    data: str = ""
+    on: Callable[[Path], Experiment] | None = None

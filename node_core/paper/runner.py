@@ -53,6 +53,7 @@ def run(
         "experiment": experiment.name,
         "quick": quick,
         "seed": seed,
+        **_data(experiment),
         "seconds": round(done["seconds"], 1),
         "rows": [asdict(row) for row in experiment.rows(done["figures"])],
         "figures": done["figures"],
@@ -66,7 +67,7 @@ def run(
 
 def _resumed(experiment: Experiment, out: Path, quick: bool, seed: int) -> dict[str, Any]:
     """The checkpoint in the folder, or the start."""
-    mine = {"experiment": experiment.name, "quick": quick, "seed": seed}
+    mine = {"experiment": experiment.name, "quick": quick, "seed": seed, **_data(experiment)}
     path = out / CHECKPOINT
     if not path.exists():
         report = out / REPORT
@@ -82,6 +83,11 @@ def _resumed(experiment: Experiment, out: Path, quick: bool, seed: int) -> dict[
             "choose another --out, or remove it"
         )
     return found
+
+
+def _data(experiment: Experiment) -> dict[str, str]:
+    """What it is trained on, of an experiment that has a choice."""
+    return {"data": experiment.data} if experiment.data else {}
 
 
 def _finish(training: Training, done: dict, out: Path, report: Report, save_every: float) -> None:
@@ -153,6 +159,8 @@ def table(found: list[dict]) -> str:
     lines = ["| experiment | figure | printed | ours | settings | seconds |", "| --- | --- | --- | --- | --- | --- |"]
     for report in found:
         settings = f"{'quick, ' if report['quick'] else ''}seed {report['seed']}"
+        if "data" in report:
+            settings += f", {report['data']}"
         for row in report["rows"]:
             printed = "" if row["printed"] is None else f"{row['printed']:g}{row['unit']}"
             lines.append(
