@@ -231,6 +231,26 @@ def test_masks_before_a_solve_are_made_again_after_it(gradient, dtype):
     assert "by NumPy" not in compiled.listing(p, x)
 
 
+@pytest.mark.parametrize(("differ", "warned"), [((0,), False), ((1,), False), ((0, 1), True)])
+def test_one_of_two_points_shows_that_a_function_with_a_solve_is_pure(differ, warned, monkeypatch):
+    from node_core.program import compiled as module
+
+    compared = []
+
+    def agree(got, wanted):  # one result, so one comparison a point
+        compared.append(got)
+        return len(compared) - 1 not in differ
+
+    monkeypatch.setattr(module, "_agree", agree)
+    compiled = nc.compile(lambda y0: nc.odeint(lambda t, y: -y, y0, T)[-1])
+    if warned:
+        with pytest.warns(RuntimeWarning, match="two answers for the same arguments"):
+            compiled(Y0)
+    else:
+        compiled(Y0)
+    assert len(compared) == 2
+
+
 def test_statistics_of_one_call_are_not_given_at_every_call():
     compiled = nc.compile(lambda p: nc.odeint(field, Y0, T, args=(p,), full_output=True))
     with pytest.warns(RuntimeWarning, match="the statistics of a solve"):
