@@ -170,11 +170,11 @@ def fit_events(
     def loss(params: Any) -> Any:
         return -process.log_prob_on(params, t, counts) / max(len(events), 1)
 
-    optimizer = _ThenDecay(steps) if optimizer is None else optimizer
+    optimizer = ThenDecay(steps) if optimizer is None else optimizer
     return descend(loss, params, itertools.repeat(()), steps=steps, optimizer=optimizer, state=state, callback=callback)
 
 
-class _ThenDecay:
+class ThenDecay:
     """Adam, and from two fifths of the steps on AdamW, whose rate falls to 0 over the last two fifths."""
 
     def __init__(self, steps: int) -> None:

@@ -24,12 +24,14 @@ from ..models import (
     rmse,
     spirals,
 )
+from ..models.training import ThenDecay
 from ..optim import Adam
 from .experiment import Experiment, Row, Training
 
 __all__ = ["LATENT", "POISSON"]
 
 KEPT = (30, 50, 100)
+STARTS = (100, 300)  # of the windows that are tested: what follows them is part of the whole spiral
 KINDS = ("latent ODE", "RNN", "RNN without gaps")
 PRINTED = {("latent ODE", 30): 0.1642, ("latent ODE", 50): 0.1502, ("latent ODE", 100): 0.1346,
            ("RNN", 30): 0.3937, ("RNN", 50): 0.3202, ("RNN", 100): 0.1813}  # fmt: skip
@@ -46,7 +48,7 @@ def _model(kind: str) -> Any:
 
 
 def _held_out(kept: int) -> Spirals:
-    return spirals(10_000 + kept, 200, kept=kept)
+    return spirals(10_000 + kept, 1000, kept=kept, starts=STARTS)
 
 
 def _extrapolated(model: Any, params: Any, data: Spirals) -> np.ndarray:
@@ -60,7 +62,7 @@ def _spiral_trainings(quick: bool) -> list[Training]:
 
 def _spiral_training(kind: str, kept: int, quick: bool) -> Training:
     model, data = _model(kind), spirals(kept, 200 if quick else 1000, kept=kept)
-    steps = 350 if quick else 10_000
+    steps = 700 if quick else 10_000
     optimizer = Adam(lambda step: 0.01 * min(1.0, 2.0 * (steps + 1 - step) / steps))
 
     def go(params: Any, state: Any, steps: int, rng: np.random.Generator, callback: Callable) -> Trained:
@@ -137,10 +139,11 @@ def _events() -> np.ndarray:
 
 def _poisson_trainings(quick: bool) -> list[Training]:
     process, events = _process(), _events()
-    steps = 300 if quick else 1000
+    steps = 500 if quick else 1000
+    optimizer = ThenDecay(steps)
 
     def go(params: Any, state: Any, steps: int, rng: np.random.Generator, callback: Callable) -> Trained:
-        return fit_events(process, params, events, steps=steps, state=state, callback=callback)
+        return fit_events(process, params, events, steps=steps, optimizer=optimizer, state=state, callback=callback)
 
     def measure(params: Any, rng: np.random.Generator) -> dict[str, float]:
         t = np.linspace(*SPAN, 2001)
