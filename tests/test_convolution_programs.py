@@ -266,3 +266,15 @@ def test_a_transposed_copy_moves_every_element(rows, columns, dtype):
         return np.concatenate([np.swapaxes(x, 1, 2), np.swapaxes(x, 1, 2)], axis=0)
 
     np.testing.assert_array_equal(compiled(f, x), f(x))
+
+
+def test_every_buffer_has_a_place_even_an_empty_one():
+    for geometry in GEOMETRIES:
+        for function, args in three(*geometry, np.float64):
+            compiled_function = nc.compile(function)
+            compiled_function(*args)
+            for kept in compiled_function._plain.values():
+                for step in kept.sequence.steps:
+                    for ops in step.program.body.lowered.operations:
+                        for op in ops:
+                            assert all(b.base >= 0 for b in (*op.reads(), *op.writes()))

@@ -133,7 +133,8 @@ class Plan:
         order: list[Buffer] = []
         for level, ops in enumerate(operations):
             for op in ops:
-                order += [b for b in op.writes() if b.base < 0 and b not in order]
+                empty = [b for b in op.reads() if b.size == 0]  # nobody writes it, and yet it is looked up
+                order += [b for b in (*op.writes(), *empty) if b.base < 0 and b not in order]
                 for b in op.reads():
                     last[self._seen(b, level)] = level
         inside: list[list[Buffer]] = [[], [], [], []]
