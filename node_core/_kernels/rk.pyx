@@ -147,6 +147,29 @@ def same_bits(x, y) -> bool:
     return memcmp(cnp.PyArray_DATA(a), cnp.PyArray_DATA(b), cnp.PyArray_NBYTES(a)) == 0
 
 
+def follow(root, list steps) -> list:
+    """[root, ...]: for every (place, getter) of steps one more value, ``getter(value at that place)``."""
+    cdef list values = [root]
+    cdef tuple step
+    for step in steps:
+        values.append(step[1](values[<Py_ssize_t>step[0]]))
+    return values
+
+
+def all_same(list values, dict before) -> bool:
+    """Whether the values at the places of `before` are what it holds: numbers equal or both NaN, arrays to the bit."""
+    for place, x in before.items():
+        y = values[<Py_ssize_t>place]
+        if y is x:
+            continue
+        if type(x) is np.ndarray:
+            if not isinstance(y, np.ndarray) or not same_bits(np.asarray(y), x):
+                return False
+        elif type(y) is not type(x) or not (y == x or (y != y and x != x)):
+            return False
+    return True
+
+
 def worst_find(scaled):
     """Component of largest modulus in scaled (n,), or -1 for n = 0."""
     cdef cnp.ndarray x = _plain(scaled, 1, "scaled")

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from .._kernels.rk import same_bits
+from .._kernels.rk import all_same, follow
 from .trace import is_users
 
 __all__ = ["Captured", "Reachable"]
@@ -56,10 +56,17 @@ class Reachable:
                 self.values.append(item)
                 if array:
                     self.arrays.setdefault(id(item), []).append(len(self.values) - 1)
-                elif number:
+                elif number and not _is_our_function(self._owner(place)):
                     self.numbers.append(len(self.values) - 1)
             place += 1
         self.exhausted = place < len(self.values)
+
+    def _owner(self, place: int) -> Any:
+        """The function that a cell belongs to, through its tuple of cells; None of anything else."""
+        if not isinstance(self.values[place], types.CellType):
+            return None
+        parent = self.steps[place - 1][0]
+        return self.values[self.steps[parent - 1][0]] if parent else None
 
     def place_of(self, array: np.ndarray) -> int | None:
         """The place of an array, or of the one that it is a view of."""
@@ -121,13 +128,10 @@ class Captured:
 
     def _values(self) -> list | None:
         """What stands at every place now; None if a place is gone."""
-        values = [self.root]
         try:
-            for parent, getter in self.steps:
-                values.append(getter(values[parent]))
+            return follow(self.root, self.steps)
         except (AttributeError, LookupError, TypeError, ValueError):
             return None
-        return values
 
     def read(self) -> list | None:
         """The arrays as they are now; None if the graph may no longer stand for the function."""
@@ -142,9 +146,8 @@ class Captured:
             elif base is not array or type(x) is not type(array) or x.shape != array.shape or x.dtype != array.dtype:
                 return None
             found.append(x)
-        for place, before in self.watched.items():
-            if not _is_same(values[place], before):
-                return None
+        if not all_same(values, self.watched):
+            return None
         for a, b in self.alike:
             if values[a] is not values[b]:
                 return None
@@ -153,7 +156,7 @@ class Captured:
     def changed(self) -> list[int]:
         """The watched places that have changed."""
         values = self._values()
-        return [] if values is None else [k for k, before in self.watched.items() if not _is_same(values[k], before)]
+        return [] if values is None else [k for k, before in self.watched.items() if not all_same(values, {k: before})]
 
     def settled(self) -> list | None:
         """`read`, while the function is being recorded: what it changes itself, a counter, is watched no longer."""
@@ -164,14 +167,6 @@ class Captured:
         """Watch these no longer: they changed, and the graph did not."""
         for place in places:
             self.watched.pop(place, None)
-
-
-def _is_same(x: Any, before: Any) -> bool:
-    if x is before:
-        return True
-    if type(before) is np.ndarray:
-        return same_bits(np.asarray(x), before) if isinstance(x, np.ndarray) else False
-    return type(x) is type(before) and bool(x == before or (x != x and before != before))
 
 
 # --- the parts of an object, each with the function that takes it from the object ---
@@ -236,6 +231,11 @@ def _class_parts(cls: type) -> Parts:
         for k, base in enumerate(cls.__bases__):
             if _is_users_class(base):
                 yield base, lambda c, k=k: c.__bases__[k]
+
+
+def _is_our_function(value: Any) -> bool:
+    """Whether value is a function of this package, whose cells hold what it was made with and nothing that changes."""
+    return isinstance(value, types.FunctionType) and not is_users(value.__code__.co_filename)
 
 
 def _is_users_class(cls: type) -> bool:
