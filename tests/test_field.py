@@ -207,7 +207,7 @@ def test_impure_function_is_refused_with_a_warning_and_recorded_each_time():
         return rate[0] * y
 
     field = Field(func, Y, ())
-    with pytest.warns(RuntimeWarning, match=r"func gave two answers for one \(t, y\): it is not pure"):
+    with pytest.warns(RuntimeWarning, match="func gave two answers for the same arguments: it is not pure"):
         field.vjp(0.0, Y, A)
     first, second = (field.vjp(0.0, Y, A)[0] for _ in range(2))
     np.testing.assert_array_equal(second - first, Y)

@@ -490,7 +490,7 @@ def test_a_primitive_without_a_program_is_named():
 
 def test_an_impure_function_is_refused_with_a_warning():
     rng = np.random.default_rng(0)
-    with pytest.warns(RuntimeWarning, match="func gave two answers for one"):
+    with pytest.warns(RuntimeWarning, match="func gave two answers for the same arguments"):
         nc.odeint(lambda t, y: -y + 1e-5 * rng.standard_normal(2), np.ones(2), T, method="euler")
 
 

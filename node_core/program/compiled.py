@@ -12,7 +12,8 @@ import numpy as np
 
 from ..autodiff import tree
 from ..autodiff.node import Node
-from .field_program import ImpureError, close, refusal
+from .field_program import refusal
+from .purity import ImpureError, check, copies
 from .reachable import NUMBERS, Captured, Reachable
 from .roles import NotLowered
 from .trace import computes_the_same, line_of, trace, user_stacklevel
@@ -165,7 +166,7 @@ class Compiled:
         except Exception as error:
             reason = refusal(error, line_of)
             with np.errstate(all="ignore"):
-                self.fun(*tree.unflatten(tree.flatten(args)[1], _copies(tree.flatten(args)[0])))  # is it the user's?
+                self.fun(*tree.unflatten(tree.flatten(args)[1], copies(tree.flatten(args)[0])))  # is it the user's?
             self._reason = reason
             self._warn(f"compile: the function is called itself: {reason}")
             return None
@@ -204,31 +205,19 @@ class _Kept:
         self.debug = os.environ.get("NODE_CORE_DEBUG") == "1"
 
     def _check(self, fun: Callable, leaves: list) -> None:
-        """Compare with fun at two points. The second is made up: if fun refuses it, it proves nothing.
+        """Compare with fun here and at a point nearby; see `purity.check`."""
 
-        Where there are solves one of the two will do. Their gradient jumps where a relu's argument passes 0 between two
-        steps, by more than the rounding that decides it; of a function that is not pure both points tell.
-        """
-        wrong = 0
-        moved = [x + 1e-3 * (1 + np.abs(x)).astype(x.dtype) if is_input(x) else x for x in leaves]
-        for point in (leaves, moved):
-            own = _copies(point)
-            try:
-                with np.errstate(all="ignore"):
-                    wanted = tree.flatten(fun(*tree.unflatten(self.in_def, own)))[0]
-            except Exception:
-                if point is moved and not wrong:
-                    return
-                raise
-            if not all(map(_unchanged, own, point)):
-                raise ImpureError("the function changes its argument in place")
+        def own(leaves: list) -> list:
+            return tree.flatten(fun(*tree.unflatten(self.in_def, leaves)))[0]
+
+        def program(leaves: list) -> list:
             captured = self.captured.settled()
             if captured is None:
                 raise ImpureError("what the function reads from outside its arguments changed while it was recorded")
-            results = tree.flatten(self(point, captured))[0]
-            wrong += not all(_agree(got, x) for got, x in zip(results, wanted, strict=True))
-            if wrong > self.sequence.has_solves:
-                raise ImpureError("the function gave two answers for the same arguments: it is not pure")
+            return tree.flatten(self(leaves, captured))[0]
+
+        moved = [x + 1e-3 * (1 + np.abs(x)).astype(x.dtype) if is_input(x) else x for x in leaves]
+        check("the function", own, program, leaves, moved)
 
     def fits(self, leaves: list, treedef: Any) -> bool:
         """Whether these arguments, all arrays, have the signature of this one."""
@@ -245,22 +234,6 @@ class _Kept:
             self.graph.run_checked(inputs, captured)
         results = self.sequence(inputs, captured)
         return tree.unflatten(self.out_def, [x[()] if type(x) is np.ndarray and x.ndim == 0 else x for x in results])
-
-
-def _copies(leaves: list) -> list:
-    """The leaves, arrays as copies: a function that changes its arguments in place shall not change the caller's."""
-    return [x.copy() if isinstance(x, np.ndarray) else x for x in leaves]
-
-
-def _unchanged(x: Any, before: Any) -> bool:
-    return not isinstance(x, np.ndarray) or np.array_equal(x, before, equal_nan=x.dtype.kind in "fc")
-
-
-def _agree(got: Any, wanted: Any) -> bool:
-    """Whether a leaf of the result is what the function itself gives."""
-    if tree.is_floating(wanted):
-        return tree.is_floating(got) and close(np.asarray(got), np.asarray(wanted))
-    return type(got) is type(wanted) and bool(np.all(got == wanted))
 
 
 def _check_types(leaves: list) -> None:

@@ -19,7 +19,8 @@ from ..autodiff import tree, vjp
 from ..autodiff.node import Node, concrete, lift
 from ..autodiff.primitive import is_traced
 from .compiled import Compiled, objects_among, signature
-from .field_program import FieldProgram, close, field_program, refusal
+from .field_program import FieldProgram, field_program, refusal
+from .purity import close
 from .reachable import Reachable
 from .trace import Graph, TraceError, line_of, trace, user_stacklevel
 
@@ -361,7 +362,8 @@ class Field:
                 "func computes something else on a traced y than on a plain array; it must not depend on the type of "
                 "its arguments (isinstance, or a try around float(y))"
             )
-        self._warn("trace", "func gave two answers for one (t, y): it is not pure, and is recorded at every step")
+        what = "func gave two answers for the same arguments: it is not pure"
+        self._warn("trace", f"{what}, and is recorded at every step")
         self._graphs[with_t] = None
         return False
 

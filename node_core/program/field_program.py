@@ -9,6 +9,7 @@ import numpy as np
 
 from .._kernels import rk
 from ..autodiff.node import Node, concrete
+from .purity import ImpureError, check
 from .reachable import Captured, Reachable
 from .roles import NotLowered, Roles
 from .trace import TraceError, computes_the_same, trace
@@ -17,11 +18,7 @@ if TYPE_CHECKING:
     from .field import Field
     from .program import Program
 
-__all__ = ["FieldProgram", "ImpureError", "field_program"]
-
-
-class ImpureError(Exception):
-    """The Program and func differ: func is not pure."""
+__all__ = ["FieldProgram", "field_program", "refusal"]
 
 
 class FieldProgram:
@@ -80,30 +77,20 @@ def field_program(
 
 
 def _check(found: FieldProgram, field: Field, parameters: list, t: float, y: np.ndarray) -> None:
-    """Compare with func at two points. The second is made up: if func refuses it, it proves nothing."""
-    for k, point in enumerate((y, y + 1e-3 * (1 + np.abs(y)))):
-        point = np.ascontiguousarray(point, y.dtype)
-        point.flags.writeable = False
-        with np.errstate(all="ignore"):
-            try:
-                wanted = field(t, point)
-            except Exception:
-                if k == 0:
-                    raise
-                return
+    """Compare with func at (t, y) and at a point nearby; see `purity.check`."""
+
+    def func(leaves: list) -> list:
+        leaves[0].flags.writeable = False
+        return [field(t, leaves[0])]
+
+    def program(leaves: list) -> list:
         captured = found.captured.settled()
         if captured is None:
             raise ImpureError("what func reads from outside its arguments changed while it was recorded")
-        if not close(found.run(parameters, captured).evaluate(t, point), wanted):
-            raise ImpureError("func gave two answers for one (t, y): it is not pure")
+        return [found.run(parameters, captured).evaluate(t, leaves[0])]
 
-
-def close(got: np.ndarray, wanted: np.ndarray) -> bool:
-    """Equal to half the digits of the state's precision: room for another order of summation."""
-    tolerance = np.sqrt(np.finfo(wanted.dtype).eps)
-    scale = np.max(np.abs(wanted), initial=0.0, where=np.isfinite(wanted))
-    least = 64 * np.finfo(wanted.dtype).eps  # what is left of terms of order one that cancel
-    return np.allclose(got, wanted, rtol=tolerance, atol=tolerance * scale + least, equal_nan=True)
+    moved = (y + 1e-3 * (1 + np.abs(y))).astype(y.dtype)
+    check("func", func, program, [np.ascontiguousarray(y)], [moved])
 
 
 def refusal(error: Exception, line_of: Callable[[Exception], str]) -> str:
