@@ -1,12 +1,13 @@
 """Automatic differentiation of plain NumPy code. Imports nothing but NumPy.
 
 Reading order: node (a traced value), primitive (value and rules), table and convolution (all primitives), functions
-(NumPy in terms of them), reverse and forward (the two modes), transforms (what users call). Beside it: calls (how a
-call of NumPy is read) and advice (what to write instead).
+(NumPy in terms of them), reverse and forward (the two modes), columns (many tangents at once), transforms (what users
+call). Beside it: calls (how a call of NumPy is read) and advice (what to write instead).
 """
 
 from . import convolution, functions, methods, tree  # noqa: F401 - entering NumPy's functions and the Node's methods
 from .check import check_grads
+from .columns import jvp_many
 from .custom import custom_vjp
 from .forward import jvp
 from .reverse import vjp
@@ -19,6 +20,7 @@ __all__ = [
     "hessian",
     "jacobian",
     "jvp",
+    "jvp_many",
     "stop_gradient",
     "tree",
     "value_and_grad",

@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from .node import Node, Trace, apply
+from . import tree
+from .forward import jvp
+from .node import Node, Trace, apply, concrete, recorded
 from .table import BROADCAST, EINSUM, MATMUL, RESHAPE, TRANSPOSE, ArraySlot
 
-__all__ = ["ColumnsTrace", "NoColumnRuleError"]
+__all__ = ["ColumnsTrace", "NoColumnRuleError", "at_once", "jvp_many", "one_by_one"]
 
 
 class NoColumnRuleError(NotImplementedError):
@@ -35,12 +37,63 @@ class ColumnsTrace(Trace):
         """values (count, *shape) as one Node of `shape`."""
         return Node(values, self, None)
 
+    def stacked(self, x: Any) -> Any:
+        """The columns (count, *shape) of a derivative; zeros if it is no Node of this trace: it did not move."""
+        if type(x) is Node and x.owner is self:
+            return x.value
+        return None if x is None else np.zeros((self.count, *np.shape(x)), np.asarray(concrete(x)).dtype)
+
     def process(self, primitive: Any, operands: tuple, params: dict) -> Any:
         rule = LINEAR if primitive.name in ELEMENTWISE else RULES.get(primitive.name)
         if rule is None:
             raise NoColumnRuleError(f"{primitive.name} has no rule for all columns of a Jacobian at once")
         many = [type(x) is Node and x.owner is self for x in operands]
         return self.columns(rule(self.count, primitive, self.unwrap(operands), many, params))
+
+
+def jvp_many(fun: Callable, primals: tuple, tangents: Sequence) -> tuple[Any, Any]:
+    """``(fun(*primals), its derivatives along k tangents)``, at once, or one by one where a primitive has no rule.
+
+    tangents holds for every leaf of primals, of some shape, an array (k, *shape), or None where it does not move. The
+    leaves of the second result are (k, *shape) for one of the first.
+    """
+    try:
+        return at_once(fun, primals, tangents)
+    except NoColumnRuleError:
+        return one_by_one(fun, primals, tangents)
+
+
+def _count(tangents: Sequence) -> int:
+    return next(len(t) for t in tangents if t is not None)
+
+
+def _still(x: Any) -> np.ndarray:
+    """The tangent of a leaf that does not move."""
+    return np.zeros(np.shape(x), np.asarray(concrete(x)).dtype)[()]
+
+
+def at_once(fun: Callable, primals: tuple, tangents: Sequence) -> tuple[Any, Any]:
+    """See `jvp_many`. Raises NoColumnRuleError, naming the primitive, where one has no rule."""
+    leaves, treedef = tree.flatten(primals)
+    trace = ColumnsTrace(_count(tangents))
+    seeds = [_still(x) if t is None else trace.columns(recorded(t, x)) for x, t in zip(leaves, tangents, strict=True)]
+    try:
+        out, found = jvp(fun, primals, tree.unflatten(treedef, seeds))
+    finally:
+        trace.close()
+    return out, tree.map(trace.stacked, found)
+
+
+def one_by_one(fun: Callable, primals: tuple, tangents: Sequence) -> tuple[Any, Any]:
+    """See `jvp_many`: the same by k calls of `jvp`."""
+    leaves, treedef = tree.flatten(primals)
+    count, found = _count(tangents), []
+    for i in range(max(count, 1)):
+        moves = [_still(x) if t is None or not count else t[i] for x, t in zip(leaves, tangents, strict=True)]
+        out, derivative = jvp(fun, primals, tree.unflatten(treedef, moves))
+        found.append(tree.flatten(derivative)[0])
+    stacked = [None if parts[0] is None else np.stack(parts)[:count] for parts in zip(*found, strict=True)]
+    return out, tree.unflatten(tree.flatten(out)[1], stacked)
 
 
 def _lined_up(n: int, x: Any, rank: int) -> Any:

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from . import tree
-from .columns import ColumnsTrace, NoColumnRuleError
-from .forward import ForwardTrace, jvp
-from .node import Node, concrete, recorded
+from .columns import jvp_many
+from .forward import ForwardTrace
+from .node import Node, concrete
 from .primitive import NoForwardRuleError
 from .reverse import ReverseTrace, vjp
 from .table import STOP
@@ -180,20 +180,14 @@ def _by_columns(fun: Callable, in_leaves: list, in_def: Any, out_leaves: list) -
     """blocks[output leaf][input leaf]: all columns of an input leaf at once, or one by one where that has no rule."""
     blocks: list[list] = [[] for _ in out_leaves]
     for j, x in enumerate(in_leaves):
-        if not tree.is_floating(x):
-            found: list = [None] * len(out_leaves)
-        else:
-            try:
-                found = _columns_at_once(fun, in_leaves, in_def, j)
-            except NoColumnRuleError:
-                found = _columns_one_by_one(fun, in_leaves, in_def, j)
+        found = _columns(fun, in_leaves, in_def, j) if tree.is_floating(x) else [None] * len(out_leaves)
         for block, columns, out in zip(blocks, found, out_leaves, strict=True):
             empty = out is None or columns is None
             block.append(None if empty else np.reshape(columns, np.shape(out) + np.shape(x)))
     return blocks
 
 
-def _columns_at_once(fun: Callable, in_leaves: list, in_def: Any, j: int) -> list:
+def _columns(fun: Callable, in_leaves: list, in_def: Any, j: int) -> list:
     """For every output leaf (*shape, n): its derivatives by the n entries of input leaf j, AT_ONCE by AT_ONCE."""
     n = int(np.size(in_leaves[j]))
     blocks = [_some_columns(fun, in_leaves, in_def, j, k, min(k + AT_ONCE, n)) for k in range(0, max(n, 1), AT_ONCE)]
@@ -204,32 +198,12 @@ def _columns_at_once(fun: Callable, in_leaves: list, in_def: Any, j: int) -> lis
 
 def _some_columns(fun: Callable, in_leaves: list, in_def: Any, j: int, start: int, stop: int) -> list:
     """The columns from start to stop."""
-    leaf, n = in_leaves[j], stop - start
-    trace = ColumnsTrace(n)
-    tangents = [_zeros_like(x) for x in in_leaves]
-    units = np.eye(n, int(np.size(leaf)), start, tangents[j].dtype).reshape(n, *np.shape(leaf))
-    tangents[j] = trace.columns(recorded(units, leaf))
-    _, found = jvp(fun, tree.unflatten(in_def, in_leaves), tree.unflatten(in_def, tangents))
-    trace.close()
-    columns = []
-    for t in tree.flatten(found)[0]:
-        if type(t) is Node and t.owner is trace:
-            columns.append(np.moveaxis(t.value, 0, -1))
-        else:
-            columns.append(None if t is None else np.zeros((*np.shape(t), n), np.asarray(concrete(t)).dtype))
-    return columns
-
-
-def _columns_one_by_one(fun: Callable, in_leaves: list, in_def: Any, j: int) -> list:
-    """The same by one jvp for each entry."""
-    primals, columns = tree.unflatten(in_def, in_leaves), []
-    for unit in _units(in_leaves, j):
-        columns.append(tree.flatten(jvp(fun, primals, tree.unflatten(in_def, unit))[1])[0])
-    return [None if parts[0] is None else np.stack(parts, axis=-1) for parts in zip(*columns, strict=True)]
-
-
-def _zeros_like(x: Any) -> np.ndarray:
-    return np.zeros(np.shape(x), np.asarray(concrete(x)).dtype)[()]
+    leaf = in_leaves[j]
+    units = np.eye(stop - start, int(np.size(leaf)), start, np.asarray(concrete(leaf)).dtype)
+    tangents: list = [None] * len(in_leaves)
+    tangents[j] = np.reshape(units, (stop - start, *np.shape(leaf)))
+    found = jvp_many(fun, tree.unflatten(in_def, in_leaves), tangents)[1]
+    return [None if t is None else np.moveaxis(t, 0, -1) for t in tree.flatten(found)[0]]
 
 
 def _assemble(rows: list, shape: tuple, like: Any) -> Any:

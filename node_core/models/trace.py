@@ -12,11 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from ..autodiff import jvp
-from ..autodiff.columns import ColumnsTrace, NoColumnRuleError
-from ..autodiff.node import Node, recorded
+from ..autodiff import jvp_many
 
-__all__ = ["NOISES", "along", "probes", "with_exact_trace", "with_hutchinson_trace"]
+__all__ = ["NOISES", "probes", "with_exact_trace", "with_hutchinson_trace"]
 
 
 def with_exact_trace(fun: Callable, z: Any) -> tuple[Any, Any]:
@@ -26,7 +24,7 @@ def with_exact_trace(fun: Callable, z: Any) -> tuple[Any, Any]:
     """
     n, d = np.shape(z)
     units = np.broadcast_to(np.eye(d, dtype=z.dtype)[:, None], (d, n, d)).copy()  # (d, N, d)
-    dz, columns = along(fun, z, units)
+    dz, columns = jvp_many(fun, (z,), [units])
     return dz, np.sum(columns * np.eye(d, dtype=z.dtype)[:, None], axis=(0, 2))
 
 
@@ -36,28 +34,8 @@ def with_hutchinson_trace(fun: Callable, z: Any, noise: Any) -> tuple[Any, Any]:
     noise (k, N, d): k probes for every sample; see `probes`. Costs k tangents, whatever d is (Hutchinson 1990;
     Grathwohl et al. 2019).
     """
-    dz, columns = along(fun, z, noise)
+    dz, columns = jvp_many(fun, (z,), [noise])
     return dz, np.sum(columns * noise, axis=(0, 2)) / len(noise)
-
-
-def along(fun: Callable, z: Any, tangents: Any) -> tuple[Any, Any]:
-    """``(fun(z), its derivatives along k tangents)``: (N, d), and (k, N, d) from tangents (k, N, d)."""
-    try:
-        return _along_at_once(fun, z, tangents)
-    except NoColumnRuleError:  # fun holds a primitive that takes one tangent at a time
-        found = [jvp(fun, (z,), (tangents[i],)) for i in range(len(tangents))]
-        return found[0][0], np.stack([tangent for _, tangent in found])
-
-
-def _along_at_once(fun: Callable, z: Any, tangents: Any) -> tuple[Any, Any]:
-    trace = ColumnsTrace(len(tangents))
-    try:
-        dz, found = jvp(fun, (z,), (trace.columns(recorded(tangents, z)),))
-    finally:
-        trace.close()
-    if type(found) is Node and found.owner is trace:
-        return dz, found.value
-    return dz, np.zeros(np.shape(tangents), z.dtype)  # fun does not depend on z
 
 
 def _rademacher(rng: np.random.Generator, shape: tuple) -> np.ndarray:
