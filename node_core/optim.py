@@ -9,6 +9,7 @@ A leaf without gradient (None: it is not a floating array) is left as it is.
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Callable
 from typing import Any
 
@@ -34,7 +35,7 @@ def _fraction(owner: str, **values: float) -> None:
             raise ValueError(f"{owner}: {name} must be in [0, 1), got {value!r}")
 
 
-class _Optimizer:
+class _Optimizer(abc.ABC):
     """What the four share: a learning rate (a float, or a function of the step), and the update leaf by leaf.
 
     Real arrays of one dtype are updated in C, one pass a leaf (`rule`: csrc/nc_optimise.inc); `_leaf` is its twin, and
@@ -90,13 +91,13 @@ class _Optimizer:
                 new.append(moment)
         return new_leaves, news
 
+    @abc.abstractmethod
     def _leaf(self, p: Any, g: Any, step: int, moments: list) -> tuple[Any, list]:
         """(the change of p for lr = 1, the new moments)."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def _settings(self, step: int) -> dict[str, float]:
         """The numbers of the rule at this step."""
-        raise NotImplementedError
 
 
 def _zeros(leaf: Any) -> Any:

@@ -365,3 +365,9 @@ def draw(domain, shape, dtype, rng):
 
     x = real() + 1j * real() if np.dtype(dtype).kind == "c" else real()
     return np.asarray(x, dtype)[()]
+
+
+def random_like(params, seed=0):
+    """Parameters that hide no factor: random where init gives zeros and ones."""
+    rng = np.random.default_rng(seed)
+    return autodiff.tree.map(lambda x: rng.standard_normal(x.shape).astype(x.dtype), params)

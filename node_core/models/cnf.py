@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from ..nn import MLP, Layer
+from ..checks import whole_number
+from ..nn import MLP, Layer, sigmoid
 from ..program import compile
 from ..solve import odeint
-from .flow import Flow, dtype_of, positive_int
+from .flow import Flow, dtype_of
 from .trace import NOISES, probes, with_exact_trace, with_hutchinson_trace
 
 __all__ = ["CNF", "Planar"]
@@ -41,7 +42,7 @@ class Planar:
     def __init__(
         self, d: int, units: int, hidden: Sequence[int] = (32, 32), gates: str = "component", dtype: Any = np.float64
     ) -> None:
-        self.d, self.units = positive_int("Planar", "d", d), positive_int("Planar", "units", units)
+        self.d, self.units = whole_number("Planar", "d", d), whole_number("Planar", "units", units)
         if gates not in GATES:
             raise ValueError(f"Planar: gates must be one of {', '.join(GATES)}, got {gates!r}")
         self.gates, self.dtype = gates, np.dtype(dtype)
@@ -58,7 +59,7 @@ class Planar:
         flat = self.net(params, t * np.ones(1, params[0]["W"].dtype))  # (2 M d + gates + M,)
         ends = np.cumsum([m * d, m * d, self.n_gates])
         w, u = np.reshape(flat[: ends[0]], (m, d)), np.reshape(flat[ends[0] : ends[1]], (m, d))
-        gate = 0.5 + 0.5 * np.tanh(0.5 * flat[ends[1] : ends[2]])  # the logistic function, without overflow
+        gate = sigmoid(flat[ends[1] : ends[2]])
         return w, flat[ends[2] :], np.reshape(gate, (m, -1)) * u / m
 
     def __call__(self, params: Any, t: Any, z: Any) -> Any:
@@ -119,7 +120,7 @@ class CNF(Flow):
         self._init = init if init is not None else getattr(field, "init", None)
         if noise not in NOISES:
             raise ValueError(f"CNF: noise must be one of {', '.join(NOISES)}, got {noise!r}")
-        self.probes, self.kind = positive_int("CNF", "probes", probes), noise
+        self.probes, self.kind = whole_number("CNF", "probes", probes), noise
         self.span = _checked_span(span)
         self.keywords = {"gradient": gradient, **keywords}
         self._moved, self._joint = compile(self._of_z), compile(self._of_z_and_l)  # they keep their Programs

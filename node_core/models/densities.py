@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .flow import positive_int
+from ..checks import whole_number
 
 __all__ = ["TARGETS", "log_normalizer", "ring", "split", "two_circles", "two_moons", "wave"]
 
@@ -70,7 +70,7 @@ def two_circles(rng: Any, n: int, noise: float = 0.06, factor: float = 0.5) -> n
 
     As scikit-learn's make_circles; rng is a NumPy Generator or a seed.
     """
-    n = positive_int("two_circles", "n", n)
+    n = whole_number("two_circles", "n", n)
     rng, angles = np.random.default_rng(rng), [2.0 * np.pi * np.arange(k) / max(k, 1) for k in (n // 2, n - n // 2)]
     outer, inner = (np.stack([np.cos(a), np.sin(a)], axis=1) for a in angles)
     return _noisy(rng, np.concatenate([outer, factor * inner]), noise)
@@ -81,7 +81,7 @@ def two_moons(rng: Any, n: int, noise: float = 0.05) -> np.ndarray:
 
     As scikit-learn's make_moons; rng is a NumPy Generator or a seed.
     """
-    n = positive_int("two_moons", "n", n)
+    n = whole_number("two_moons", "n", n)
     rng, angles = np.random.default_rng(rng), [np.linspace(0.0, np.pi, k) for k in (n // 2, n - n // 2)]
     upper, lower = (np.stack([np.cos(a), np.sin(a)], axis=1) for a in angles)
     return _noisy(rng, np.concatenate([upper, np.array([1.0, 0.5]) - lower]), noise)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import abc
 import math
 from typing import Any
 
 import numpy as np
 
 from ..autodiff import tree
+from ..checks import whole_number
 
-__all__ = ["Flow", "dtype_of", "positive_int"]
+__all__ = ["Flow", "dtype_of"]
 
 
-class Flow:
+class Flow(abc.ABC):
     """A density on R^d: the image of z ~ N(0, std^2 I) under an invertible map with parameters.
 
     A flow says what the map is by `init`, `to_data` and `to_base`. All of it is differentiable, in the parameters and
@@ -20,22 +22,22 @@ class Flow:
     """
 
     def __init__(self, d: int, std: float) -> None:
-        self.d = positive_int(type(self).__name__, "d", d)
+        self.d = whole_number(type(self).__name__, "d", d)
         if not (isinstance(std, (int, float, np.number)) and math.isfinite(std) and std > 0):
             raise ValueError(f"{type(self).__name__}: std, of the base, must be a positive number, got {std!r}")
         self.std = float(std)
 
+    @abc.abstractmethod
     def init(self, rng: Any) -> Any:
         """Fresh parameters; rng is a NumPy Generator or a seed."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def to_data(self, params: Any, z: Any, noise: Any = None) -> tuple[Any, Any]:
         """Points of the base to ``(x, log q(x))``: (N, d) -> (N, d), (N,)."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def to_base(self, params: Any, x: Any, noise: Any = None) -> tuple[Any, Any]:
         """Data to ``(z, log q(x))``: (N, d) -> (N, d), (N,)."""
-        raise NotImplementedError
 
     def noise(self, rng: Any, n: int, dtype: Any = np.float64) -> Any:
         """What `to_data` and `to_base` of n points need beside them: None, but of a CNF with an estimated trace."""
@@ -43,7 +45,7 @@ class Flow:
 
     def base(self, rng: Any, n: int, dtype: Any = np.float64) -> np.ndarray:
         """n draws of the base, (n, d)."""
-        n = positive_int(type(self).__name__, "n", n)
+        n = whole_number(type(self).__name__, "n", n)
         return (self.std * np.random.default_rng(rng).standard_normal((n, self.d))).astype(dtype)
 
     def base_log_density(self, z: Any) -> Any:
@@ -83,10 +85,3 @@ def dtype_of(params: Any, default: Any = np.float64) -> np.dtype:
     """The dtype of the first real floating array of params, or the default."""
     leaves = [leaf for leaf in tree.flatten(params)[0] if hasattr(leaf, "dtype") and leaf.dtype.kind == "f"]
     return leaves[0].dtype if leaves else np.dtype(default)
-
-
-def positive_int(owner: str, name: str, value: Any) -> int:
-    """value as an int; ValueError unless it is a positive one."""
-    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{owner}: {name} must be a positive int, got {value!r}")
-    return int(value)

@@ -16,10 +16,11 @@ from typing import Any
 
 import numpy as np
 
+from ..checks import whole_number
 from ..nn import MLP, Linear, RNNCell, elu, gaussian_log_likelihood
 from ..program import compile
 from ..solve import odeint
-from .flow import dtype_of, positive_int
+from .flow import dtype_of
 from .poisson import event_log_likelihood, with_integral
 from .series import checked_series, gaps
 
@@ -65,7 +66,7 @@ class LatentODE:
         **keywords: Any,
     ) -> None:
         sizes = {"d": d, "latent": latent, "hidden": hidden, "rnn": rnn, "decoder": decoder}
-        d, latent, hidden, rnn, decoder = (positive_int("LatentODE", *size) for size in sizes.items())
+        d, latent, hidden, rnn, decoder = (whole_number("LatentODE", *size) for size in sizes.items())
         if not (isinstance(noise, (int, float, np.number)) and math.isfinite(noise) and noise > 0):
             raise ValueError(f"LatentODE: noise, of an observation, must be a positive number, got {noise!r}")
         self.d, self.latent, self.log_std = d, latent, math.log(noise)

@@ -6,14 +6,27 @@ the adjoint. They share all but the middle, and the last two differ in `gradient
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from ..autodiff import grad, tree, value_and_grad
-from ..nn import AvgPool2d, Conv2d, GroupNorm, Layer, Linear, NeuralODE, ResidualBlock, Sequential, TimeConv2d, relu
-from ..nn.layers import positive
+from ..checks import whole_number
+from ..nn import (
+    AvgPool2d,
+    Conv2d,
+    GroupNorm,
+    Layer,
+    Linear,
+    NeuralODE,
+    ResidualBlock,
+    Sequential,
+    TimeConv2d,
+    relu,
+    softmax_cross_entropy,
+)
 from ..optim import SGD
 from ..program import compile
 from .training import Trained, descend
@@ -77,10 +90,9 @@ class Classifier(Layer):
     ) -> None:
         name = type(self).__name__
         self.image = _image(name, image)
-        self.classes, self.width = positive(f"{name}: classes", classes), positive(f"{name}: width", width)
-        self.groups = max(width // 2, 1) if groups is None else positive(f"{name}: groups", groups)
-        if isinstance(downsamplings, bool) or not isinstance(downsamplings, (int, np.integer)) or downsamplings < 0:
-            raise ValueError(f"{name}: downsamplings must be an int of at least 0, got {downsamplings!r}")
+        self.classes, self.width = whole_number(name, "classes", classes), whole_number(name, "width", width)
+        self.groups = max(width // 2, 1) if groups is None else whole_number(name, "groups", groups)
+        downsamplings = whole_number(name, "downsamplings", downsamplings, least=0)
         if min(self.image[1:]) < 2**downsamplings:
             raise ValueError(f"{name}: an image of {self.image[1:]} cannot be halved {downsamplings} times")
         self.dtype = np.dtype(dtype)
@@ -97,14 +109,15 @@ class Classifier(Layer):
     def init(self, rng: Any) -> dict[str, Any]:
         """``{"stem", "middle", "head"}``; rng is a Generator or a seed."""
         rng = np.random.default_rng(rng)
-        return {"stem": self.stem.init(rng), "middle": self._init_middle(rng), "head": self.head.init(rng)}
+        return {"stem": self.stem.init(rng), "middle": self.init_middle(rng), "head": self.head.init(rng)}
 
-    def _init_middle(self, rng: Any) -> Any:
-        raise NotImplementedError
+    @abc.abstractmethod
+    def init_middle(self, rng: Any) -> Any:
+        """Fresh parameters of the middle."""
 
+    @abc.abstractmethod
     def middle(self, params: Any, h: Any) -> Any:
         """h (N, width, h, w), as the stem makes it, transformed."""
-        raise NotImplementedError
 
     def features(self, params: dict, x: Any) -> Any:
         """What the middle begins with: x (N, *image) -> (N, width, h, w)."""
@@ -119,9 +132,7 @@ class Classifier(Layer):
 
     def loss(self, params: dict, x: Any, targets: Any) -> Any:
         """Mean cross-entropy: x (N, *image), targets (N, classes), a one in each row."""
-        logits = self(params, x)
-        z = logits - np.max(logits, axis=1, keepdims=True)  # (N, classes), none positive
-        return np.mean(np.log(np.sum(np.exp(z), axis=1)) - np.sum(z * targets, axis=1))
+        return np.mean(softmax_cross_entropy(self(params, x), targets))
 
     def count(self) -> int:
         """How many parameters."""
@@ -144,10 +155,11 @@ class ResNet(Classifier):
         super().__init__(image, classes, **keywords)
         self.blocks = Sequential(*[
             ResidualBlock(self.width, groups=self.groups, bias=False, dtype=self.dtype)
-            for _ in range(positive("ResNet: blocks", blocks))
+            for _ in range(whole_number("ResNet", "blocks", blocks))
         ])  # fmt: skip
 
-    def _init_middle(self, rng: Any) -> list:
+    def init_middle(self, rng: Any) -> list:
+        """One of each block."""
         return self.blocks.init(rng)
 
     def middle(self, params: list, h: Any) -> Any:
@@ -184,7 +196,8 @@ class ODENet(Classifier):
         self.ode = NeuralODE(field, gradient=gradient, method=method, rtol=rtol, atol=atol)
         self.t = np.array([0, 1], self.dtype)
 
-    def _init_middle(self, rng: Any) -> dict:
+    def init_middle(self, rng: Any) -> dict:
+        """Those of the field."""
         return self.ode.init(rng)
 
     def middle(self, params: dict, h: Any) -> Any:
@@ -232,9 +245,8 @@ def fit_classifier(
     Raises ValueError for images or labels that do not fit the network.
     """
     x, labels = _checked_data(net, x, labels)
-    rng, batch = np.random.default_rng(rng), min(positive("fit_classifier: batch", batch), len(x))
-    if isinstance(shift, bool) or not isinstance(shift, (int, np.integer)) or shift < 0:
-        raise ValueError(f"fit_classifier: shift must be an int of at least 0, got {shift!r}")
+    rng, batch = np.random.default_rng(rng), min(whole_number("fit_classifier", "batch", batch), len(x))
+    shift = whole_number("fit_classifier", "shift", shift, least=0)
     one_hot = np.eye(net.classes, dtype=net.dtype)
 
     def batches() -> Iterator[tuple]:
@@ -265,7 +277,7 @@ def _image(name: str, image: Any) -> Image:
     """(channels, height, width) as ints."""
     if not isinstance(image, (tuple, list)) or len(image) != 3:
         raise ValueError(f"{name}: image must be (channels, height, width), got {image!r}")
-    channels, height, width = (positive(f"{name}: image's sizes", n) for n in image)
+    channels, height, width = (whole_number(name, "image's sizes", n) for n in image)
     return channels, height, width
 
 

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from ..autodiff import stop_gradient
-from .flow import Flow, positive_int
+from ..checks import whole_number
+from .flow import Flow
 
 __all__ = ["PlanarFlow"]
 
@@ -37,7 +38,7 @@ class PlanarFlow(Flow):
 
     def __init__(self, d: int, layers: int, *, toward: str = "data", std: float = 1.0, dtype: Any = np.float64) -> None:
         super().__init__(d, std)
-        self.layers, self.dtype = positive_int("PlanarFlow", "layers", layers), np.dtype(dtype)
+        self.layers, self.dtype = whole_number("PlanarFlow", "layers", layers), np.dtype(dtype)
         if toward not in WAYS:
             raise ValueError(f"PlanarFlow: toward must be one of {', '.join(WAYS)}, got {toward!r}")
         self.toward = toward

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from ..nn import MLP, Layer
+from ..checks import whole_number
+from ..nn import MLP, Layer, Module
 from ..program import compile
 from ..solve import odeint
-from .flow import positive_int
 
 __all__ = ["PoissonProcess", "checked_events", "draw_events", "event_log_likelihood", "with_integral"]
 
@@ -101,8 +101,8 @@ class PoissonProcess:
     ) -> None:
         self.span = _checked_span(span)
         self.latent, hidden = (
-            positive_int("PoissonProcess", "latent", latent),
-            positive_int("PoissonProcess", "hidden", hidden),
+            whole_number("PoissonProcess", "latent", latent),
+            whole_number("PoissonProcess", "hidden", hidden),
         )
         self.scale = LENGTH / (self.span[1] - self.span[0]) if field is None else 1.0
         self.field = MLP([latent, hidden, latent]) if field is None else field
@@ -116,7 +116,7 @@ class PoissonProcess:
         if not (math.isfinite(rate) and rate > 0):
             raise ValueError(f"PoissonProcess: rate must be a positive number, got {rate!r}")
         rng = np.random.default_rng(rng)
-        field, log_rate = (part.init(rng) if isinstance(part, Layer) else {} for part in (self.field, self.log_rate))
+        field, log_rate = (part.init(rng) if isinstance(part, Module) else {} for part in (self.field, self.log_rate))
         if type(self.log_rate) is MLP:
             log_rate[-1]["b"] = log_rate[-1]["b"] + math.log(rate)
         return {"start": rng.standard_normal(self.latent), "field": field, "rate": log_rate}

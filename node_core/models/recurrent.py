@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from ..checks import whole_number
 from ..nn import Linear, RNNCell
-from .flow import dtype_of, positive_int
+from .flow import dtype_of
 from .series import checked_series, gaps
 
 __all__ = ["RNNPredictor"]
@@ -22,8 +23,8 @@ class RNNPredictor:
     """
 
     def __init__(self, d: int, *, rnn: int = 25, gaps: bool = True, dtype: Any = np.float64) -> None:
-        self.d, self.gaps = positive_int("RNNPredictor", "d", d), bool(gaps)
-        self.cell = RNNCell(d + self.gaps, positive_int("RNNPredictor", "rnn", rnn), dtype=dtype)
+        self.d, self.gaps = whole_number("RNNPredictor", "d", d), bool(gaps)
+        self.cell = RNNCell(d + self.gaps, whole_number("RNNPredictor", "rnn", rnn), dtype=dtype)
         self.out = Linear(rnn, d, dtype)
 
     def init(self, rng: Any) -> dict[str, Any]:

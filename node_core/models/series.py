@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .flow import positive_int
+from ..checks import whole_number
 from .poisson import checked_events
 
 __all__ = ["Spirals", "checked_series", "events_on_grid", "gaps", "rmse", "spirals", "union_grid"]
@@ -171,7 +171,7 @@ def spirals(
     after the window), and cover the whole spiral but for its first fifth. With starts=(100, 300) what follows is within
     the whole spiral, too: those are the ones to test extrapolation on.
     """
-    n, points, kept = (positive_int("spirals", *pair) for pair in (("n", n), ("points", points), ("kept", kept)))
+    n, points, kept = (whole_number("spirals", *pair) for pair in (("n", n), ("points", points), ("kept", kept)))
     if kept > points:
         raise ValueError(f"spirals: of {points} points one cannot keep {kept}")
     if not (math.isfinite(noise) and noise >= 0):

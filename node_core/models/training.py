@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from ..autodiff import tree, value_and_grad
+from ..checks import whole_number
 from ..optim import Adam, AdamW
 from ..program import compile
 from ..solvers import SolverError
-from .flow import Flow, dtype_of, positive_int
+from .flow import Flow, dtype_of
 from .poisson import PoissonProcess
 from .series import checked_series
 
@@ -60,7 +61,7 @@ def match_density(
     state:      of the optimiser, to go on with an earlier training (`Trained.state`).
     Without the normalisation the loss is KL less its logarithm; see `densities.log_normalizer`.
     """
-    samples, rng = positive_int("match_density", "samples", samples), np.random.default_rng(rng)
+    samples, rng = whole_number("match_density", "samples", samples), np.random.default_rng(rng)
     dtype = dtype_of(params)
 
     def loss(params: Any, z: Any, noise: Any) -> Any:
@@ -96,7 +97,7 @@ def fit_likelihood(
     """
     rng, dtype = np.random.default_rng(rng), dtype_of(params)
     rows = _checked_maker(flow, data) if callable(data) else _sampler(_checked_data(flow, data))
-    batch = positive_int("fit_likelihood", "batch", batch) if batch is not None else len(_given(data))
+    batch = whole_number("fit_likelihood", "batch", batch) if batch is not None else len(_given(data))
 
     def loss(params: Any, x: Any, noise: Any) -> Any:
         return -np.mean(flow.log_prob(params, x, noise))
@@ -133,7 +134,7 @@ def fit_series(
     t, rng, dtype = np.asarray(t, float), np.random.default_rng(rng), dtype_of(params)
     x, mask = checked_series("fit_series", model.d, t, x, mask, dtype)
     n = x.shape[1]
-    batch = n if batch is None else min(n, positive_int("fit_series", "batch", batch))
+    batch = n if batch is None else min(n, whole_number("fit_series", "batch", batch))
 
     def loss(params: Any, x: Any, mask: Any, noise: Any) -> Any:
         return model.loss(params, t, x, mask, noise)
@@ -206,7 +207,7 @@ def descend(
     A step whose loss or gradient is not finite, or whose solve fails, is not taken: the training ends with the last
     parameters that had finite ones, a RuntimeWarning, and the step and the norms in `stopped`.
     """
-    steps = positive_int("descend", "steps", steps)
+    steps = whole_number("descend", "steps", steps)
     optimizer = Adam(1e-3) if optimizer is None else optimizer
     state = optimizer.init(params) if state is None else state
     step_of = compile(value_and_grad(loss)) if step_of is None else step_of

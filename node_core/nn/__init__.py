@@ -2,7 +2,7 @@
 
 from .conv import AvgPool2d, Conv2d, GroupNorm, ResidualBlock, TimeConv2d, conv2d
 from .hyper import Hypernetwork
-from .layers import MLP, Flatten, Layer, Linear, Sequential, elu, relu
+from .layers import MLP, Flatten, Layer, Linear, Module, Sequential, elu, relu, sigmoid
 from .losses import bernoulli_log_likelihood, gaussian_log_likelihood, poisson_log_likelihood, softmax_cross_entropy
 from .ode import NeuralODE
 from .recurrent import GRUCell, RNNCell
@@ -17,6 +17,7 @@ __all__ = [
     "Hypernetwork",
     "Layer",
     "Linear",
+    "Module",
     "NeuralODE",
     "RNNCell",
     "ResidualBlock",
@@ -28,5 +29,6 @@ __all__ = [
     "gaussian_log_likelihood",
     "poisson_log_likelihood",
     "relu",
+    "sigmoid",
     "softmax_cross_entropy",
 ]

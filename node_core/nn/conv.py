@@ -9,7 +9,8 @@ import numpy as np
 
 from ..autodiff.convolution import CONV2D, output_size
 from ..autodiff.node import lift
-from .layers import Layer, Rng, glorot, positive, relu
+from ..checks import whole_number
+from .layers import Layer, Module, Rng, glorot, relu
 
 __all__ = ["AvgPool2d", "Conv2d", "GroupNorm", "ResidualBlock", "TimeConv2d", "conv2d"]
 
@@ -59,12 +60,10 @@ def conv2d(x: Any, w: Any, *, stride: int | Pair = 1, padding: int | Pair = 0) -
     return CONV2D(x, w, stride=stride, padding=padding)
 
 
-class Conv2d(Layer):
-    """Convolution with a bias: x (N, n_in, H, W) -> (N, n_out, Ho, Wo), see `conv2d`.
+class _Convolution(Module):
+    """What both convolutions share: sizes, and parameters for `extra` channels beside those of x."""
 
-    kernel, stride and padding are an int or a pair (rows, columns). Glorot-uniform weights, a kernel's size
-    counted in both fans, and zero biases; bias=False leaves these out.
-    """
+    extra = 0
 
     def __init__(
         self,
@@ -78,19 +77,27 @@ class Conv2d(Layer):
         dtype: Any = np.float64,
     ) -> None:
         name = type(self).__name__
-        self.n_in, self.n_out = positive(f"{name}: n_in", n_in), positive(f"{name}: n_out", n_out)
+        self.n_in, self.n_out = whole_number(name, "n_in", n_in), whole_number(name, "n_out", n_out)
         self.kernel = _pair(f"{name}: kernel", kernel, 1)
         self.stride, self.padding = _pair(f"{name}: stride", stride, 1), _pair(f"{name}: padding", padding, 0)
         self.bias, self.dtype = bool(bias), np.dtype(dtype)
 
     def init(self, rng: Rng) -> dict[str, np.ndarray]:
-        """``{"W": (n_out, n_in, *kernel), "b": (n_out,)}``."""
-        return self._init(rng, self.n_in)
-
-    def _init(self, rng: Rng, n_in: int) -> dict[str, np.ndarray]:
-        size = math.prod(self.kernel)
+        """``{"W": (n_out, extra + n_in, *kernel), "b": (n_out,)}``."""
+        n_in, size = self.extra + self.n_in, math.prod(self.kernel)
         W = glorot(rng, (self.n_out, n_in, *self.kernel), n_in * size, self.n_out * size, self.dtype)
         return {"W": W, **({"b": np.zeros(self.n_out, self.dtype)} if self.bias else {})}
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.n_in}, {self.n_out}, {self.kernel})"
+
+
+class Conv2d(_Convolution, Layer):
+    """Convolution with a bias: x (N, n_in, H, W) -> (N, n_out, Ho, Wo), see `conv2d`.
+
+    kernel, stride and padding are an int or a pair (rows, columns). Glorot-uniform weights, a kernel's size
+    counted in both fans, and zero biases; bias=False leaves these out.
+    """
 
     def __call__(self, params: dict, x: Any) -> Any:
         """x (N, n_in, H, W) -> (N, n_out, Ho, Wo)."""
@@ -98,22 +105,17 @@ class Conv2d(Layer):
         y = conv2d(x, params["W"], stride=self.stride, padding=self.padding)
         return y + params["b"][:, None, None] if self.bias else y
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.n_in}, {self.n_out}, {self.kernel})"
 
-
-class TimeConv2d(Conv2d):
-    """Convolution of x and of one more channel, the first, that holds t everywhere: ``layer(params, t, x)``.
+class TimeConv2d(_Convolution):
+    """Convolution of x and of one more channel, the first, that holds t everywhere: ``layer(params, t, x)``, a field.
 
     That channel's part is t times a map that depends on the weights alone, so it is convolved once and not for
     every image.
     """
 
-    def init(self, rng: Rng) -> dict[str, np.ndarray]:
-        """``{"W": (n_out, 1 + n_in, *kernel), "b": (n_out,)}``."""
-        return self._init(rng, self.n_in + 1)
+    extra = 1
 
-    def __call__(self, params: dict, t: Any, x: Any) -> Any:  # type: ignore[override]
+    def __call__(self, params: dict, t: Any, x: Any) -> Any:
         """t a number, x (N, n_in, H, W) -> (N, n_out, Ho, Wo)."""
         _, _, height, width = _images("TimeConv2d", x, self.n_in)
         W, ones = params["W"], np.ones((1, 1, height, width), self.dtype)
@@ -132,7 +134,8 @@ class GroupNorm(Layer):
     """
 
     def __init__(self, groups: int, channels: int, *, eps: float = 1e-5, dtype: Any = np.float64) -> None:
-        self.groups, self.channels = positive("GroupNorm: groups", groups), positive("GroupNorm: channels", channels)
+        self.groups = whole_number("GroupNorm", "groups", groups)
+        self.channels = whole_number("GroupNorm", "channels", channels)
         if self.channels % self.groups:
             raise ValueError(f"GroupNorm: {channels} channels do not divide into {groups} groups")
         if not eps > 0:
@@ -215,9 +218,9 @@ class ResidualBlock(Layer):
         bias: bool = True,
         dtype: Any = np.float64,
     ) -> None:
-        n_in = positive("ResidualBlock: n_in", n_in)
-        n_out = n_in if n_out is None else positive("ResidualBlock: n_out", n_out)
-        groups = positive("ResidualBlock: groups", groups)
+        n_in = whole_number("ResidualBlock", "n_in", n_in)
+        n_out = n_in if n_out is None else whole_number("ResidualBlock", "n_out", n_out)
+        groups = whole_number("ResidualBlock", "groups", groups)
         self.norms = [GroupNorm(math.gcd(groups, n), n, dtype=dtype) for n in (n_in, n_out)]
         self.convs = [
             Conv2d(n_in, n_out, 3, stride=stride, padding=1, bias=bias, dtype=dtype),

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from ..autodiff import tree
-from .layers import MLP, Layer, Rng
+from .layers import MLP, Layer, Module, Rng
 
 __all__ = ["Hypernetwork"]
 
 
-class Hypernetwork(Layer):
-    """A layer whose parameters are an MLP of t: ``hyper(params, t, x) = layer(weights(params, t), x)``.
+class Hypernetwork(Module):
+    """A layer whose parameters are an MLP of t: ``hyper(params, t, x) = layer(weights(params, t), x)``, a field.
 
     layer:  the layer whose weights are made.
     hidden: the widths between t and the weights.
@@ -63,7 +63,7 @@ class Hypernetwork(Layer):
             start = stop
         return tree.unflatten(self.structure, leaves)
 
-    def __call__(self, params: Sequence[dict], t: Any, x: Any) -> Any:  # type: ignore[override]
+    def __call__(self, params: Sequence[dict], t: Any, x: Any) -> Any:
         """The layer with the weights of time t, applied to x."""
         return self.layer(self.weights(params, t), x)
 

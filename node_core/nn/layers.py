@@ -1,4 +1,4 @@
-"""Layers as pure functions of their parameters: Linear, MLP, Flatten, and several one after another.
+"""Layers as pure functions of their parameters: Linear, MLP, Flatten, several one after another; activations.
 
 A layer holds sizes only: ``params = layer.init(rng)`` makes its parameters, a tree of arrays, and
 ``layer(params, x)`` applies it.
@@ -6,6 +6,7 @@ A layer holds sizes only: ``params = layer.init(rng)`` makes its parameters, a t
 
 from __future__ import annotations
 
+import abc
 import itertools
 import math
 from collections.abc import Callable, Sequence
@@ -13,16 +14,11 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["MLP", "Flatten", "Layer", "Linear", "Sequential", "elu", "glorot", "positive", "relu"]
+from ..checks import whole_number
+
+__all__ = ["MLP", "Flatten", "Layer", "Linear", "Module", "Sequential", "elu", "glorot", "relu", "sigmoid"]
 
 Rng = Any  # a NumPy Generator or an int; naming np.random here would import it with the package
-
-
-def positive(what: str, n: Any) -> int:
-    """n as an int; ValueError, which begins with `what`, unless it is a positive one."""
-    if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
-        raise ValueError(f"{what} must be a positive int, got {n!r}")
-    return int(n)
 
 
 def glorot(rng: Rng, shape: tuple[int, ...], fan_in: int, fan_out: int, dtype: Any) -> np.ndarray:
@@ -31,16 +27,23 @@ def glorot(rng: Rng, shape: tuple[int, ...], fan_in: int, fan_out: int, dtype: A
     return np.random.default_rng(rng).uniform(-bound, bound, shape).astype(dtype)
 
 
-class Layer:
-    """``params = layer.init(rng)``; ``layer(params, x) -> y``."""
+class Module(abc.ABC):
+    """What has parameters: ``params = module.init(rng)``, and takes them first where it is called."""
 
+    @abc.abstractmethod
     def init(self, rng: Rng) -> Any:
         """Fresh parameters; rng is a NumPy Generator or a seed."""
-        raise NotImplementedError
 
+
+class Layer(Module):
+    """A Module that is a function of one array: ``layer(params, x) -> y``.
+
+    Others need more than x: the time (`TimeConv2d`, `Hypernetwork`), or the state before (`RNNCell`, `GRUCell`).
+    """
+
+    @abc.abstractmethod
     def __call__(self, params: Any, x: Any) -> Any:
         """The layer applied to x."""
-        raise NotImplementedError
 
 
 class Linear(Layer):
@@ -50,7 +53,7 @@ class Linear(Layer):
     """
 
     def __init__(self, n_in: int, n_out: int, dtype: Any = np.float64) -> None:
-        self.n_in, self.n_out = positive("Linear: n_in", n_in), positive("Linear: n_out", n_out)
+        self.n_in, self.n_out = whole_number("Linear", "n_in", n_in), whole_number("Linear", "n_out", n_out)
         self.dtype = np.dtype(dtype)
 
     def init(self, rng: Rng) -> dict[str, np.ndarray]:
@@ -127,7 +130,7 @@ class Sequential(Layer):
 
     def __init__(self, *parts: Callable) -> None:
         for k, part in enumerate(parts):
-            if not callable(part):
+            if not callable(part) or (isinstance(part, Module) and not isinstance(part, Layer)):
                 raise TypeError(f"Sequential: part {k} must be a Layer or a function of one array, got {part!r}")
         self.parts = parts
 
@@ -163,3 +166,13 @@ def elu(x: Any) -> Any:
     [-0.6321, 0.0, 2.0]
     """
     return np.where(x <= 0, np.expm1(np.minimum(x, 0)), x)
+
+
+def sigmoid(x: Any) -> Any:
+    """The logistic function 1 / (1 + exp(-x)), elementwise, written so that no exp can overflow.
+
+    >>> import numpy as np
+    >>> sigmoid(np.array([-1000.0, 0.0, 1.0])).round(4).tolist()
+    [0.0, 0.5, 0.7311]
+    """
+    return 0.5 + 0.5 * np.tanh(0.5 * x)

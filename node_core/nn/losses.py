@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..autodiff import stop_gradient
+from ..autodiff import stop_gradient, tree
 
 __all__ = [
     "bernoulli_log_likelihood",
@@ -20,20 +20,24 @@ __all__ = [
 def softmax_cross_entropy(logits: Any, labels: Any) -> Any:
     """-log softmax(logits)[label] of every sample: logits (..., k), labels (...) of ints 0 .. k-1 -> (...).
 
-    Take its mean for a loss. ValueError where the shapes do not fit or a label is out of range, TypeError where
-    labels are not integers.
+    labels may also be probabilities p (..., k), floating or traced, such as a one in each row: -sum p log softmax. Take
+    the mean for a loss. ValueError where the shapes do not fit or a label is out of range, TypeError where labels (...)
+    are not integers.
 
     >>> import numpy as np
     >>> import node_core as nc
     >>> nc.nn.softmax_cross_entropy(np.array([[0.0, 0.0], [1000.0, 0.0]]), np.array([0, 1])).round(4).tolist()
     [0.6931, 1000.0]
     """
-    labels = np.asarray(labels)
     shape = np.shape(logits)
+    if tree.is_floating(labels) and shape and np.shape(labels) == shape:
+        log_sum, z = _log_sum_exp(logits)
+        return np.sum(labels * (log_sum[..., None] - z), axis=-1)
+    labels = np.asarray(labels)
     if not shape or labels.shape != shape[:-1]:
         raise ValueError(
-            f"softmax_cross_entropy: labels must be shaped like logits without the last axis, {shape[:-1]}, "
-            f"got {labels.shape}"
+            f"softmax_cross_entropy: labels must be ints shaped like logits without the last axis, {shape[:-1]}, or "
+            f"floating and shaped like logits, {shape}; got {labels.dtype} of {labels.shape}"
         )
     if labels.dtype.kind not in "iu":
         raise TypeError(f"softmax_cross_entropy: labels must be integers, got {labels.dtype}")
@@ -41,10 +45,15 @@ def softmax_cross_entropy(logits: Any, labels: Any) -> Any:
         raise ValueError(
             f"softmax_cross_entropy: labels must be from 0 to {shape[-1] - 1}, got {labels.min()} to {labels.max()}"
         )
-    largest = stop_gradient(np.max(logits, axis=-1, keepdims=True))  # the result does not depend on it
-    z = logits - largest  # no positive number, and a zero in every row
+    log_sum, z = _log_sum_exp(logits)
     chosen = np.arange(shape[-1]) == labels[..., None]  # a mask rather than an index: each row has one
-    return np.log(np.sum(np.exp(z), axis=-1)) - np.sum(np.where(chosen, z, 0), axis=-1)
+    return log_sum - np.sum(np.where(chosen, z, 0), axis=-1)
+
+
+def _log_sum_exp(logits: Any) -> tuple[Any, Any]:
+    """``(log sum exp z (...), z (..., k))`` of z = logits less their largest: none positive, a zero in every row."""
+    z = logits - stop_gradient(np.max(logits, axis=-1, keepdims=True))  # no result depends on it
+    return np.log(np.sum(np.exp(z), axis=-1)), z
 
 
 def gaussian_log_likelihood(x: Any, mean: Any, log_std: Any) -> Any:

@@ -7,19 +7,20 @@ from typing import Any
 
 import numpy as np
 
-from .layers import Layer, Rng, glorot, positive
+from ..checks import whole_number
+from .layers import Module, Rng, glorot, sigmoid
 
 __all__ = ["GRUCell", "RNNCell"]
 
 
-class _Cell(Layer):
+class _Cell(Module):
     """What both cells share: x (..., n_in) and h (..., n_hidden), and `gates` blocks of n_hidden columns."""
 
     gates = 1
 
     def __init__(self, n_in: int, n_hidden: int, dtype: Any = np.float64) -> None:
         name = type(self).__name__
-        self.n_in, self.n_hidden = positive(f"{name}: n_in", n_in), positive(f"{name}: n_hidden", n_hidden)
+        self.n_in, self.n_hidden = whole_number(name, "n_in", n_in), whole_number(name, "n_hidden", n_hidden)
         self.dtype = np.dtype(dtype)
 
     def init(self, rng: Rng) -> dict[str, np.ndarray]:
@@ -66,7 +67,7 @@ class RNNCell(_Cell):
             raise TypeError(f"RNNCell: activation must be a function such as np.tanh, got {activation!r}")
         self.activation = activation
 
-    def __call__(self, params: dict, h: Any, x: Any) -> Any:  # type: ignore[override]
+    def __call__(self, params: dict, h: Any, x: Any) -> Any:
         """h after seeing x."""
         self._check(h, x)
         return self.activation(x @ params["W"] + h @ params["U"] + params["b"])
@@ -81,17 +82,12 @@ class GRUCell(_Cell):
 
     gates = 3
 
-    def __call__(self, params: dict, h: Any, x: Any) -> Any:  # type: ignore[override]
+    def __call__(self, params: dict, h: Any, x: Any) -> Any:
         """h after seeing x."""
         self._check(h, x)
         n, U = self.n_hidden, params["U"]
         seen = x @ params["W"] + params["b"]  # (..., 3 n_hidden)
-        gates = _sigmoid(seen[..., : 2 * n] + h @ U[:, : 2 * n])
+        gates = sigmoid(seen[..., : 2 * n] + h @ U[:, : 2 * n])
         reset, keep = gates[..., :n], gates[..., n:]
         new = np.tanh(seen[..., 2 * n :] + (reset * h) @ U[:, 2 * n :])
         return new + keep * (h - new)
-
-
-def _sigmoid(x: Any) -> Any:
-    """1 / (1 + exp(-x)), written so that no exp can overflow."""
-    return 0.5 + 0.5 * np.tanh(0.5 * x)

@@ -5,6 +5,7 @@ The C side is csrc/nc_program.h (the structs) and csrc/nc_execute.inc (what they
 
 from __future__ import annotations
 
+import abc
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -114,36 +115,36 @@ def reference(address: Address, buffer: Buffer, offset: int = 0) -> list[int]:
 
 
 @dataclass(eq=False)
-class Operation:
+class Operation(abc.ABC):
     """One instruction. `level` is its segment, `line` the user's code it comes from."""
 
     level: int
     line: str = ""
 
+    @abc.abstractmethod
     def reads(self) -> list[Buffer]:
         """The buffers it reads."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def writes(self) -> list[Buffer]:
         """The buffers it fills."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def fields(self, address: Address) -> list[int]:
         """Its words after the code and the length."""
-        raise NotImplementedError
 
     def words(self, address: Address) -> list[int]:
         """Its words for C."""
         fields = self.fields(address)
         return [CODES[type(self).__name__.lower()], len(fields) + 2, *fields]
 
+    @abc.abstractmethod
     def text(self) -> str:
         """What it does, for a reader."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def cost(self) -> tuple[int, int]:
         """Floating-point operations, and reals read and written."""
-        raise NotImplementedError
 
 
 @dataclass(eq=False)
