@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from ..models import Trained
 from ..storage import load, save, write_aside
 from .experiment import Experiment, Training
 
@@ -99,7 +100,7 @@ def _finish(training: Training, done: dict, out: Path, report: Report, save_ever
         present = {"key": training.key, "step": 0, "params": training.start(rng), "state": None, "rng": _state(rng)}
     rng = _generator(present["rng"])
     while present["step"] < training.steps:
-        trained = _piece(training, present, rng, report, save_every)
+        trained, paused = _piece(training, present, rng, report, save_every)
         taken = len(trained.losses)
         present = {
             "key": training.key, "step": present["step"] + taken, "params": trained.params, "state": trained.state,
@@ -108,7 +109,7 @@ def _finish(training: Training, done: dict, out: Path, report: Report, save_ever
         now = time.perf_counter()
         done["present"], done["seconds"], began = present, done["seconds"] + now - began, now
         save(out / CHECKPOINT, done)
-        if trained.stopped is not None and "callback" not in trained.stopped:
+        if trained.stopped is not None and not paused:
             raise RuntimeError(f"{training.key}: stopped at {trained.stopped} It is in {out / CHECKPOINT}.")
     done["figures"][training.key] = training.measure(present["params"], np.random.default_rng(1))
     done["params"][training.key] = present["params"]
@@ -116,15 +117,19 @@ def _finish(training: Training, done: dict, out: Path, report: Report, save_ever
     save(out / CHECKPOINT, done)
 
 
-def _piece(training: Training, present: dict, rng: np.random.Generator, report: Report, save_every: float) -> Any:
-    """The next steps, until the last or until it is time for a checkpoint."""
-    until, first = time.perf_counter() + save_every, present["step"]
+def _piece(
+    training: Training, present: dict, rng: np.random.Generator, report: Report, save_every: float
+) -> tuple[Trained, bool]:
+    """The next steps, until the last or until it is time for a checkpoint: then the second is true."""
+    until, first, paused = time.perf_counter() + save_every, present["step"], False
 
     def callback(step: int, loss: float, params: Any) -> bool:
+        nonlocal paused
         report(training.key, step, training.steps, loss)
-        return time.perf_counter() > until and step < training.steps
+        paused = time.perf_counter() > until and step < training.steps
+        return paused
 
-    return training.go(present["params"], present["state"], training.steps - first, rng, callback)
+    return training.go(present["params"], present["state"], training.steps - first, rng, callback), paused
 
 
 def _state(rng: np.random.Generator) -> str:
