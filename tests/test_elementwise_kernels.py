@@ -340,3 +340,14 @@ def test_what_a_kernel_cannot_do_is_refused():
         rk.binary("add", x, np.ones((2, 2)))
     with pytest.raises(TypeError, match="out must be a C-contiguous float64 array"):
         rk.unary("exp", x, out=np.ones(4))
+
+
+def test_the_bench_of_kernels_measures_errors_of_both(monkeypatch, capsys):
+    from node_core.bench import elementwise
+
+    monkeypatch.setattr(elementwise, "SAMPLES", 3000)
+    monkeypatch.setattr(elementwise, "_nanoseconds", lambda run: run() is not None)
+    elementwise.main()
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
+    assert [row[0] for row in rows[::2]] == list(elementwise.FUNCTIONS)
+    assert all(0 < float(error) < 8 for row in rows for error in row[4:])

@@ -45,7 +45,7 @@ def field_program(
     gradient: with the VJP; with_t: that of t, too. live: the arrays that func can read, which may change
     between solves; None: they are constants.
     """
-    from .program import build  # with the first Program: importing node_core took 1.6 x NumPy with it, 1.2 x without
+    from .program import build  # with the first Program, so that importing node_core stays quick (bench/startup.py)
 
     parameters = [concrete(p) for p in field.parameters]
 

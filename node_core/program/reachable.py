@@ -22,7 +22,7 @@ __all__ = ["Captured", "Reachable"]
 
 MOST = 10_000  # objects looked at
 MOST_WATCHED = 100  # numbers, and as many arrays
-MOST_BYTES = 1 << 18  # of the arrays that are watched: about 10 us a call
+MOST_BYTES = 1 << 18  # of the arrays that are watched, which are compared at every call
 NUMBERS = (bool, int, float, complex, str, bytes, type(None), np.generic)
 
 Getter = Callable[[Any], Any]
