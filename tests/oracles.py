@@ -2,6 +2,8 @@
 
 import numpy as np
 
+import node_core as nc
+
 
 def relative(got, wanted):
     """Largest difference over the largest entry wanted."""
@@ -74,3 +76,9 @@ def replay(fun, y0, t, tableau, record):
                 ys.append(y + h * np.tensordot(p @ powers, K, 1))
         y = y + h * np.tensordot(b, K, 1)
     return np.stack([*ys, y])
+
+
+def worst(a, b):
+    """The largest difference of two trees, relative to the largest entry of b."""
+    a, b = nc.tree.ravel(a)[0], nc.tree.ravel(b)[0]
+    return np.max(np.abs(a - b)) / np.max(np.abs(b))

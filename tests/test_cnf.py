@@ -10,6 +10,7 @@ from node_core.autodiff import jvp_many
 from node_core.models import CNF, TARGETS, Planar, PlanarFlow, fit_likelihood, log_normalizer, match_density
 from node_core.models.densities import ring, two_circles, two_moons
 from node_core.models.trace import probes, with_exact_trace, with_hutchinson_trace
+from tests.oracles import worst
 
 TIGHT = {"rtol": 1e-11, "atol": 1e-12}
 MLP = nc.nn.MLP([3, 12, 2])
@@ -32,12 +33,6 @@ def grid(half_width, n):
     """The centres (n^2, 2) of n^2 squares, and the area of one."""
     side = (np.arange(n) + 0.5) * (2 * half_width / n) - half_width
     return np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2), (2 * half_width / n) ** 2
-
-
-def worst(a, b):
-    """The largest difference of two trees, relative to the largest entry of b."""
-    a, b = nc.tree.ravel(a)[0], nc.tree.ravel(b)[0]
-    return np.max(np.abs(a - b)) / np.max(np.abs(b))
 
 
 def continuous(**keywords):
