@@ -74,7 +74,9 @@ def test_a_program_of_every_sample_equals_the_python_path(call, domain, shapes, 
 
 def test_the_primitives_without_a_program_are_those_the_readme_names():
     differentiable = {name for name, p in ALL.items() if p.differentiable}
-    from node_core.program.lower import HANDLERS, VIEWS, kernel_of
+    from node_core.program.elementwise import kernel_of
+    from node_core.program.lower import HANDLERS
+    from node_core.program.moves import VIEWS
 
     lowered = {n for n in differentiable if kernel_of(n) or n in HANDLERS or n in VIEWS}
     lowered |= {"einsum", "deg2rad", "rad2deg", "imag"}  # rewritten by the passes

@@ -154,7 +154,7 @@ def _weights(low: Lowering, w: View, axes: tuple[int, ...], level: int) -> Buffe
         buffer = Buffer(f"kernel_{w.buffer.name}", math.prod(shape), level)
         out = View(buffer, 0, shape, contiguous(shape))
         if shape != x.shape:  # numbers that nobody reads, but that cost time where they happen to be subnormal
-            low.add(Copy(level, out=out, x=low._constant(0.0).moved(lambda v: np.broadcast_to(v, shape))))
+            low.add(Copy(level, out=out, x=low.constant(0.0).moved(lambda v: np.broadcast_to(v, shape))))
         if x.size:
             low.add(Copy(level, out=out.moved(lambda v: v[..., : x.shape[-1]]), x=x))
         low.packs[key] = buffer

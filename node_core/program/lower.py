@@ -1,75 +1,59 @@
-"""From an optimised graph to the operations of a Program.
+"""From an optimised graph to the operations of a Program: what is refused, in which segment and order the rest is done.
 
-Moves (reshape, transpose, basic indexing, broadcasting) are views and cost nothing. Elementwise primitives of
-one shape that can run together become one Loop. What depends on args alone goes to the segment `once`; what
-only a later segment needs is computed there.
+What depends on args alone goes to the segment `once`; what only a later segment needs is computed there. How each
+primitive is done stands by subject: elementwise, moves, products, reductions, convolution.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from ..autodiff.table import ArraySlot
 from .convolution import conv2d, conv2d_input, conv2d_weight
+from .elementwise import SYNONYMS, bring_together, kernel_of, loops
+from .moves import concatenate, getitem, is_view, moved, scatter
 from .operations import (
-    BINARY,
+    BACKWARD,
+    FORWARD,
     MAX_AXES,
-    MAX_REGISTERS,
-    UNARY,
+    ONCE,
+    PARAMETERS,
     Buffer,
     Copy,
-    Cumsum,
-    Gather,
-    Loop,
-    Matmul,
-    Micro,
     Operation,
-    Pack,
-    Reduce,
     View,
     collapsed,
     contiguous,
 )
+from .products import matmul
+from .reductions import cumsum, reduce
 from .roles import NotLowered, Roles
 from .trace import Graph, Instruction
 
-__all__ = ["BACKWARD", "FORWARD", "ONCE", "PARAMETERS", "Lowering", "levels"]
+__all__ = ["HANDLERS", "Lowering", "check", "levels", "true_doubles"]
 
-ONCE, FORWARD, BACKWARD, PARAMETERS = range(4)
-
-# Primitives whose name is that of their kernel, and others that are one.
-SYNONYMS = {
-    "invert": "logical_not", "bitwise_and": "logical_and", "bitwise_or": "logical_or", "bitwise_xor": "logical_xor",
-}  # fmt: skip
 TRUTH = {
     "equal", "not_equal", "less", "less_equal", "greater", "greater_equal", "logical_and", "logical_or", "logical_xor",
     "logical_not", "isnan", "isinf", "isfinite", "signbit",
 }  # fmt: skip
-VIEWS = ("reshape", "transpose", "broadcast_to", "real", "conjugate", "astype", "stop_gradient")
-WORTH_PACKING = 2048  # multiplications below which a matmul reads b in place
-MOST_MICROS = 24  # of one Loop
-
-
-def kernel_of(primitive_name: str) -> tuple[str, str] | None:
-    """(kind, kernel) of an elementwise primitive."""
-    name = SYNONYMS.get(primitive_name, primitive_name)
-    if name in UNARY:
-        return "unary", name
-    if name in BINARY:
-        return "binary", name
-    return ("where", "where") if name == "where" else None
-
-
-def is_view(graph: Graph, step: Instruction) -> bool:
-    """Whether a primitive only moves: its result is a view of its operand."""
-    if step.primitive.name == "getitem":
-        return len(step.operands) == 1
-    return step.primitive.name in VIEWS
+HANDLERS: dict[str, Callable[[Lowering, Instruction], None]] = {
+    "matmul": matmul,
+    "matmul_bias": matmul,
+    "sum": reduce,
+    "max": reduce,
+    "min": reduce,
+    "cumsum": cumsum,
+    "concatenate": concatenate,
+    "getitem": getitem,
+    "scatter": scatter,
+    "conv2d": conv2d,
+    "conv2d_input": conv2d_input,
+    "conv2d_weight": conv2d_weight,
+}
 
 
 def true_doubles(graph: Graph, real: np.dtype) -> set[int]:
@@ -165,15 +149,15 @@ class Lowering:
             self.views[number] = View(self.inputs[role], 0, value.shape, contiguous(value.shape))
         for number, x in graph.constants.items():
             if np.asarray(x).dtype.kind in "fbiu":
-                self.views[number] = self._constant(x)
+                self.views[number] = self.constant(x)
         for level, _, steps in self._schedule():
             if kernel_of(steps[0].primitive.name):
-                self._loops(level, steps)
+                loops(self, level, steps)
             else:
                 for step in steps:
                     HANDLERS[step.primitive.name](self, step)
         for segment in self.operations:
-            _bring_together(segment)
+            bring_together(segment)
 
     # --- order ---
 
@@ -222,11 +206,30 @@ class Lowering:
             if kind is not None and mine and step.out not in outputs and all(kinds.get(u) == kind for u in mine):
                 depth[step.out] = min(depth[u] for u in mine)
 
+    # --- who needs a value ---
+
+    def used_elsewhere(self, number: int, inside: set[int]) -> bool:
+        """Whether a value is an output, or an operand of an instruction whose result is not among `inside`."""
+        return number in self._outputs() or any(user not in inside for user in self._users().get(number, ()))
+
+    def _users(self) -> dict[int, list[int]]:
+        if not hasattr(self, "_user_table"):
+            self._user_table: dict[int, list[int]] = {}
+            for step in self.graph.instructions:
+                for i in step.operands:
+                    self._user_table.setdefault(i, []).append(step.out)
+        return self._user_table
+
+    def _outputs(self) -> set[int]:
+        return set(self.graph.outputs)
+
+    # --- values ---
+
     def view(self, number: int) -> View:
         """The view of a value; moves are made when they are first asked for."""
         if number not in self.views:
             step = self._maker()[number]
-            self.views[number] = self._moved(step)
+            self.views[number] = moved(self, step)
         return self.views[number]
 
     def _maker(self) -> dict[int, Instruction]:
@@ -234,22 +237,8 @@ class Lowering:
             self._makers = {step.out: step for step in self.graph.instructions}
         return self._makers
 
-    def _moved(self, step: Instruction) -> View:
-        name, shape = step.primitive.name, self.graph.values[step.out].shape
-        source = self.view(step.operands[0])
-        if name == "reshape":
-            return reshaped(source, shape) or reshaped(self.copied(source, self.level[step.out]), shape)
-        if name == "transpose":
-            return source.moved(lambda x: np.transpose(x, step.params["axes"]))
-        if name == "broadcast_to":
-            return source.moved(lambda x: np.broadcast_to(x, shape))
-        if name == "getitem":
-            return source.indexed(step.params["index"])
-        return source
-
-    # --- values ---
-
-    def _constant(self, x: Any) -> View:
+    def constant(self, x: Any) -> View:
+        """The view of a number or an array that the Program holds; what is one number all over is held once."""
         x = np.asarray(x)
         if x.ndim == 0 or (x.size and x.ndim and np.all(x == x.flat[0])):
             value = float(x.flat[0])
@@ -291,335 +280,3 @@ class Lowering:
             self.add(Copy(level, out=copy, x=view))
             self.copies[key] = copy
         return self.copies[key]
-
-    # --- elementwise ---
-
-    def _loops(self, level: int, steps: list[Instruction]) -> None:
-        """One Loop for these instructions, or several where they need too many registers."""
-        start = 0
-        while start < len(steps):
-            stop = min(start + MOST_MICROS, len(steps))
-            while not self._fits(steps[start:stop]):
-                stop -= 1
-            self._loop(level, steps[start:stop])
-            start = stop
-
-    def _fits(self, steps: list[Instruction]) -> bool:
-        operands = {i for step in steps for i in step.operands} | {step.out for step in steps}
-        return len(steps) == 1 or len(operands) <= MAX_REGISTERS
-
-    def _loop(self, level: int, steps: list[Instruction]) -> None:
-        shape = self.graph.values[steps[0].out].shape
-        made = [step.out for step in steps]
-        kept = [number for number in made if self._used_elsewhere(number, set(made))]
-        inputs: dict[int, View] = {}
-        for step in steps:
-            for i in step.operands:
-                if i not in made and i not in inputs:
-                    view = self.view(i)
-                    inputs[i] = view.moved(lambda x: np.broadcast_to(x, shape)) if view.shape != shape else view
-        rows, inner, walks = self._walks(list(inputs.values()), shape, level)
-        register = {i: k for k, i in enumerate(inputs)}
-        outputs = [self.fresh(number).buffer for number in kept]
-        register.update({number: len(inputs) + k for k, number in enumerate(kept)})
-        loop = Loop(level, steps[0].line, rows, inner, walks, outputs)
-        self._write_micros(loop, steps, register)
-        self.add(loop)
-
-    def _write_micros(self, loop: Loop, steps: list[Instruction], register: dict[int, int]) -> None:
-        """The chain itself; a temporary's register is free again after its last use."""
-        last = {i: k for k, step in enumerate(steps) for i in step.operands}
-        first = len(loop.inputs) + len(loop.outputs)
-        free: list[int] = []
-        for k, step in enumerate(steps):
-            operands = tuple([register[i] for i in step.operands])
-            if step.out not in register:
-                if not free:
-                    free.append(first + loop.temporaries)
-                    loop.temporaries += 1
-                register[step.out] = free.pop()
-            kind, name = kernel_of(step.primitive.name)  # type: ignore[misc]
-            loop.micros.append(Micro(kind, name, register[step.out], operands))
-            for i in set(step.operands):
-                if register[i] >= first and last[i] == k:
-                    free.append(register[i])
-
-    def _used_elsewhere(self, number: int, inside: set[int]) -> bool:
-        return number in self._outputs() or any(user not in inside for user in self._users().get(number, ()))
-
-    def _users(self) -> dict[int, list[int]]:
-        if not hasattr(self, "_user_table"):
-            self._user_table: dict[int, list[int]] = {}
-            for step in self.graph.instructions:
-                for i in step.operands:
-                    self._user_table.setdefault(i, []).append(step.out)
-        return self._user_table
-
-    def _outputs(self) -> set[int]:
-        return set(self.graph.outputs)
-
-    def _walks(self, views: list[View], shape: tuple, level: int) -> tuple[int, int, list]:
-        """(rows, inner) and every view as (buffer, offset, row step, column step) over them.
-
-        Views that no common split into two axes serves are copied.
-        """
-        full = contiguous(shape)
-        while True:
-            lengths, steps = collapsed(shape, [full, *[v.strides for v in views]])
-            if len(lengths) <= 2:
-                break
-            worst = max(range(len(views)), key=lambda k: len(collapsed(shape, [full, views[k].strides])[0]))
-            if len(collapsed(shape, [full, views[worst].strides])[0]) <= 2:  # each alone would do, not together
-                worst = next(k for k in range(len(views)) if len(collapsed(shape, [full, views[k].strides])[0]) == 2)
-            views[worst] = self._copied_once(views[worst], level)
-        rows, inner = (1, lengths[0]) if len(lengths) == 1 else lengths
-        walks = []
-        for view, step in zip(views, steps[1:], strict=True):
-            if len(lengths) == 1:  # one row; a whole walk is row step = inner, one number 0
-                row, column = (step[0] * inner, step[0])
-            else:
-                row, column = step
-            walks.append((view.buffer, view.offset, row, column))
-        return rows, inner, walks
-
-    def _copied_once(self, view: View, level: int) -> View:
-        """A copy that repeats along the first axes as the view does: contiguous behind them."""
-        repeated = next((k for k, (n, s) in enumerate(zip(view.shape, view.strides, strict=True)) if n > 1 and s), 0)
-        core = view.moved(lambda x: x[(0,) * repeated + (Ellipsis,)])
-        if core.is_contiguous:  # no gain: repeat it in memory
-            return self.copied(view, level)
-        return self.copied(core, level).moved(lambda x: np.broadcast_to(x, view.shape))
-
-    # --- matrix products ---
-
-    def matmul(self, step: Instruction) -> None:
-        """a @ b, 1-D operands as NumPy takes them; leading axes of a are rows where b is a matrix."""
-        a, b = self.view(step.operands[0]), self.view(step.operands[1])
-        level = self.level[step.out]
-        out = self.fresh(step.out)
-        if len(a.shape) == 1:
-            a = a.moved(lambda x: x[None, :])
-        if len(b.shape) == 1:
-            b = b.moved(lambda x: x[:, None])
-        n = b.shape[-1]
-        batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
-        if len(b.shape) == 2 and len(a.shape) > 2:
-            a = self._rows(a, level)
-            batch = ()
-        (m, k), batches = a.shape[-2:], math.prod(batch)
-        if batch:
-            a, b = self._batched(a, batch, level), self._batched(b, batch, level)
-        operation = Matmul(
-            level, step.line, m=m, k=k, n=n, batches=batches, out=(out.buffer, 0, n, 1), a=_matrix(a), b=_matrix(b),
-            batch_steps=(m * n, a.strides[0], b.strides[0]) if batch else (0, 0, 0),
-        )  # fmt: skip
-        if len(step.operands) == 3:
-            operation.bias = self._bias(step.operands[2], n, level)
-        self._pack(operation, b, bool(batch))
-        self.add(operation)
-
-    def _rows(self, a: View, level: int) -> View:
-        """(..., m, k) as a matrix."""
-        shape = (math.prod(a.shape[:-1]), a.shape[-1])
-        lengths, steps = collapsed(a.shape[:-1], [a.strides[:-1]])
-        if len(lengths) > 1:
-            a = self.copied(a, level)
-            return View(a.buffer, a.offset, shape, contiguous(shape))
-        return View(a.buffer, a.offset, shape, (steps[0][0], a.strides[-1]))
-
-    def _batched(self, x: View, batch: tuple, level: int) -> View:
-        """(*batch, r, c) with the batch as one axis."""
-        x = x.moved(lambda v: np.broadcast_to(v, batch + v.shape[-2:]))
-        lengths, steps = collapsed(batch, [x.strides[:-2]])
-        if len(lengths) > 1:
-            x = self.copied(x, level)
-            lengths, steps = collapsed(batch, [x.strides[:-2]])
-        return View(x.buffer, x.offset, (math.prod(batch), *x.shape[-2:]), (steps[0][0], *x.strides[-2:]))
-
-    def _bias(self, number: int, n: int, level: int) -> tuple[Buffer, int]:
-        bias = self.view(number)
-        bias = bias.moved(lambda x: np.reshape(x, (n,)) if x.ndim == 1 else x[0])
-        if bias.strides != (1,) and n != 1:
-            bias = self.copied(bias, level)
-        return bias.buffer, bias.offset
-
-    def _pack(self, operation: Matmul, b: View, batched: bool) -> None:
-        """Give the kernel b in its own order, where that pays: once a solve if b depends on args alone."""
-        m, k, n = operation.m, operation.k, operation.n
-        constant = b.buffer.level == ONCE
-        if batched or n < 8 or k < 4 or not (constant or (m >= 32 and m * k * n >= WORTH_PACKING)):
-            return
-        level = ONCE if constant else operation.level
-        key = (id(b.buffer), b.offset, b.shape, b.strides, level)
-        if key not in self.packs:
-            from .._kernels import rk
-
-            size = rk.matmul_packed_size(k, n, self.real)
-            self.packs[key] = Buffer(f"packed_{b.buffer.name}", size, level)
-            self.add(Pack(level, operation.line, k=k, n=n, out=self.packs[key], b=_matrix(b)))
-        operation.b, operation.packed = (self.packs[key], 0, 0, 0), True
-
-    # --- reductions ---
-
-    def reduce(self, step: Instruction) -> None:
-        """sum, max or min over axes."""
-        x = self.view(step.operands[0])
-        axis = step.params["axis"]
-        axes = tuple(range(len(x.shape))) if axis is None else axis
-        level = self.level[step.out]
-        if step.primitive.name != "sum" and math.prod(x.shape[i] for i in axes) == 0:
-            raise NotLowered(f"{step.line}: {step.primitive.name} of nothing")
-        x, axes = self._first_axes_reduced(step, x, axes)
-        shape, steps = _three_axes(x, axes)
-        if shape is None:
-            kept = [i for i in range(len(x.shape)) if i not in axes]
-            x = self.copied(x.moved(lambda v: np.transpose(v, [*kept, *axes])), level)
-            middle = math.prod(x.shape[len(kept) :])
-            shape, steps = (math.prod(x.shape[: len(kept)]), middle, 1), (middle, 1, 0)
-        out = self.fresh(step.out)
-        self.add(Reduce(level, step.line, step.primitive.name, shape, steps, (out.buffer, 0), (x.buffer, x.offset)))
-
-    def _first_axes_reduced(self, step: Instruction, x: View, axes: tuple[int, ...]) -> tuple[View, tuple[int, ...]]:
-        """What is left to reduce of a contiguous x after its first axes, where others lie between those and the rest.
-
-        A sum over images and places, but not over the channels between, runs along the memory twice.
-        """
-        first = next((k for k in range(len(x.shape)) if k not in axes), 0)
-        if not x.is_contiguous or math.prod(x.shape[:first]) < 2 or _three_axes(x, axes)[0] is not None:
-            return x, axes
-        level, rest = self.level[step.out], x.shape[first:]
-        inner = math.prod(rest)
-        out = Buffer(f"partial_{x.buffer.name}", inner, level)
-        shape, steps = (1, math.prod(x.shape[:first]), inner), (0, inner, 1)
-        self.add(Reduce(level, step.line, step.primitive.name, shape, steps, (out, 0), (x.buffer, x.offset)))
-        return View(out, 0, rest, contiguous(rest)), tuple(a - first for a in axes if a >= first)
-
-    def cumsum(self, step: Instruction) -> None:
-        """Running sums along one axis."""
-        x, axis, level = self.view(step.operands[0]), step.params["axis"], self.level[step.out]
-        if not x.is_contiguous:
-            x = self.copied(x, level)
-        shape = (math.prod(x.shape[:axis]), x.shape[axis], math.prod(x.shape[axis + 1 :]))
-        self.add(Cumsum(level, step.line, shape, (self.fresh(step.out).buffer, 0), (x.buffer, x.offset)))
-
-    # --- moving ---
-
-    def concatenate(self, step: Instruction) -> None:
-        """Each part is copied to its place."""
-        out, axis, start = self.fresh(step.out), step.params["axis"], 0
-        for i in step.operands:
-            x = self.view(i)
-            place = (slice(None),) * axis + (slice(start, start + x.shape[axis]),)
-            if x.size:
-                self.add(Copy(self.level[step.out], step.line, out=out.moved(lambda v, p=place: v[p]), x=x))
-            start += x.shape[axis]
-
-    def _index(self, step: Instruction, arrays: Sequence[int]) -> tuple:
-        """The index with its arrays filled in; they must be constants."""
-        found = []
-        for i in arrays:
-            if i not in self.graph.constants:
-                raise NotLowered(f"{step.line}: an index that is computed has no compiled form yet")
-            found.append(np.asarray(self.graph.constants[i]))
-        return tuple([found[item] if type(item) is ArraySlot else item for item in step.params["index"]])
-
-    def getitem(self, step: Instruction) -> None:
-        """Advanced indexing: every element's place is known now."""
-        x = self.view(step.operands[0])
-        places = x.offsets()[self._index(step, step.operands[1:])]
-        out = self.fresh(step.out)
-        self.add(Gather(self.level[step.out], step.line, (out.buffer, 0), (x.buffer, 0), places))
-
-    def scatter(self, step: Instruction) -> None:
-        """Zeros with x added at an index."""
-        x, out, level = self.view(step.operands[0]), self.fresh(step.out), self.level[step.out]
-        zero = self._constant(0.0).moved(lambda v: np.broadcast_to(v, out.shape))
-        if x.size < out.size or len(step.operands) > 1:
-            self.add(Copy(level, step.line, out=out, x=zero))
-        index = self._index(step, step.operands[1:])
-        if len(step.operands) == 1:
-            self.add(Copy(level, step.line, out=out.indexed(index), x=x))
-            return
-        places = out.offsets()[index]
-        x = x if x.shape == places.shape else x.moved(lambda v: np.broadcast_to(v, places.shape))
-        x = x if x.is_contiguous else self.copied(x, level)
-        self.add(Gather(level, step.line, (out.buffer, 0), (x.buffer, x.offset), places, scatter=True))
-
-
-HANDLERS: dict[str, Callable[[Lowering, Instruction], None]] = {
-    "matmul": Lowering.matmul,
-    "matmul_bias": Lowering.matmul,
-    "sum": Lowering.reduce,
-    "max": Lowering.reduce,
-    "min": Lowering.reduce,
-    "cumsum": Lowering.cumsum,
-    "concatenate": Lowering.concatenate,
-    "getitem": Lowering.getitem,
-    "scatter": Lowering.scatter,
-    "conv2d": conv2d,
-    "conv2d_input": conv2d_input,
-    "conv2d_weight": conv2d_weight,
-}
-
-
-def _matrix(view: View) -> tuple[Buffer, int, int, int]:
-    return view.buffer, view.offset, view.strides[-2], view.strides[-1]
-
-
-def reshaped(view: View, shape: tuple[int, ...]) -> View | None:
-    """The same elements in another shape, or None where that needs a copy."""
-    if view.is_contiguous:
-        return View(view.buffer, view.offset, shape, contiguous(shape))
-    if all(s == 0 for s, n in zip(view.strides, view.shape, strict=True) if n != 1):
-        return View(view.buffer, view.offset, shape, (0,) * len(shape))
-    kept = [(n, s) for n, s in zip(view.shape, view.strides, strict=True) if n != 1]
-    if [n for n, _ in kept] != [n for n in shape if n != 1]:
-        return None
-    strides = iter(s for _, s in kept)
-    return View(view.buffer, view.offset, shape, tuple(next(strides) if n != 1 else 0 for n in shape))
-
-
-def _three_axes(x: View, axes: tuple[int, ...]) -> tuple:
-    """x as (outer, middle, inner) with the reduced axes in the middle, or (None, None)."""
-    runs: list[list] = []  # [reduced?, length, step]
-    for axis, (n, step) in enumerate(zip(x.shape, x.strides, strict=True)):
-        reduced = axis in axes
-        if n == 1:
-            continue
-        if runs and runs[-1][0] == reduced and runs[-1][2] == step * n:
-            runs[-1] = [reduced, runs[-1][1] * n, step]
-        else:
-            runs.append([reduced, n, step])
-    pattern = "".join("r" if r[0] else "k" for r in runs)
-    if pattern not in ("", "r", "k", "kr", "rk", "krk"):
-        return None, None
-    outer = runs[0][1:] if pattern[:1] == "k" and pattern != "k" else [1, 0]
-    middle = next((r[1:] for r in runs if r[0]), [1, 0])
-    inner = runs[-1][1:] if pattern[-1:] == "k" else [1, 0]
-    return (outer[0], middle[0], inner[0]), (outer[1], middle[1], inner[1])
-
-
-def _bring_together(segment: list[Operation]) -> None:
-    """Move a Loop that works on a matmul's rows right behind it, and run it block by block of those rows."""
-    for loop in [x for x in segment if isinstance(x, Loop)]:
-        place = segment.index(loop)
-        for back in range(place - 1, -1, -1):
-            product = segment[back]
-            between = segment[back + 1 : place]
-            if any(b in loop.reads() for other in between for b in other.writes()):
-                break
-            if isinstance(product, Matmul) and product.out[0] in loop.reads():
-                if _rows_only(product, loop):
-                    segment.insert(back + 1, segment.pop(place))
-                    product.fused = True
-                break
-
-
-def _rows_only(product: Matmul, loop: Loop) -> bool:
-    """Whether the chain reads the product element by element in its own order."""
-    flat = all(
-        (offset, row, column) == (0, loop.inner, 1)
-        for buffer, offset, row, column in loop.inputs
-        if buffer is product.out[0]
-    )
-    return flat and product.batches == 1 and not product.fused and loop.rows * loop.inner == product.m * product.n

@@ -16,6 +16,10 @@ import numpy as np
 from .._kernels import rk
 
 __all__ = [
+    "BACKWARD",
+    "FORWARD",
+    "ONCE",
+    "PARAMETERS",
     "Buffer",
     "Copy",
     "Cumsum",
@@ -29,6 +33,7 @@ __all__ = [
     "contiguous",
 ]
 
+ONCE, FORWARD, BACKWARD, PARAMETERS = range(4)  # the segments of a Program
 CODES = rk.program_codes()
 BINARY, UNARY = rk.binary_codes(), rk.unary_codes()
 MAX_AXES, MAX_REGISTERS = CODES["copy_axes"], CODES["loop_registers"]

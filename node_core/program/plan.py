@@ -9,8 +9,21 @@ from typing import Any
 import numpy as np
 
 from .convolution import ConvWeight
-from .lower import BACKWARD, FORWARD, ONCE, PARAMETERS, Lowering
-from .operations import CODES, Buffer, Copy, Matmul, Operation, Reduce, View, contiguous
+from .lower import Lowering
+from .operations import (
+    BACKWARD,
+    CODES,
+    FORWARD,
+    ONCE,
+    PARAMETERS,
+    Buffer,
+    Copy,
+    Matmul,
+    Operation,
+    Reduce,
+    View,
+    contiguous,
+)
 from .winograd import WinogradWeight
 
 __all__ = ["Plan"]

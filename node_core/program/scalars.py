@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 
 from .._kernels import rk
-from .lower import BACKWARD, FORWARD, ONCE, PARAMETERS, check, is_view, kernel_of, true_doubles
-from .operations import BINARY, CODES, UNARY
+from .elementwise import kernel_of
+from .lower import check, true_doubles
+from .moves import is_view
+from .operations import BACKWARD, BINARY, CODES, FORWARD, ONCE, PARAMETERS, UNARY
 from .plan import BASES, FREE, PARAMETER_BASE
 from .roles import NotLowered, Roles
 from .trace import Graph, Instruction

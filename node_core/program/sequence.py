@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .draw import instruction_line
-from .lower import is_view
+from .moves import is_view
 from .passes import constants_folded, duplicates_merged
 from .program import build
 from .roles import NotLowered, Roles
