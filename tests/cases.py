@@ -3,13 +3,15 @@
 CASES[function] is a list of ``(call, domain, *shapes)``: `call` takes one array a shape, drawn from `domain`:
 "real" N(0, 1), "positive" (0.5, 2), "unit" (-0.9, 0.9), "above" (1.5, 3); "complex" also tries complex numbers
 with both parts from there (alone, N(0, 1)), and is left out only where NumPy refuses them.
+
+After the table: a net, its parameters and the comparison that the tests of Programs share.
 """
 
 # ruff: noqa: E501, RUF005 - a table reads along its rows
 
 import numpy as np
 
-from node_core import autodiff
+from node_core import autodiff, tree
 from node_core.autodiff.convolution import CONV2D, CONV2D_INPUT, CONV2D_WEIGHT
 
 INDEX = np.array([[0, 2], [1, 0]])
@@ -371,3 +373,24 @@ def random_like(params, seed=0):
     """Parameters that hide no factor: random where init gives zeros and ones."""
     rng = np.random.default_rng(seed)
     return autodiff.tree.map(lambda x: rng.standard_normal(x.shape).astype(x.dtype), params)
+
+
+def net(t, y, p):
+    """A right-hand side of two layers."""
+    return np.tanh(y**3 @ p["W1"] + p["b1"]) @ p["W2"] + p["b2"]
+
+
+def parameters(dtype=np.float64, hidden=50):
+    """Weights and biases for `net`, the same at every call."""
+    rng = np.random.default_rng(1)
+    shapes = {"W1": (2, hidden), "b1": (hidden,), "W2": (hidden, 2), "b2": (2,)}
+    return {name: (0.4 * rng.standard_normal(shape)).astype(dtype) for name, shape in shapes.items()}
+
+
+def assert_close(got, want, tolerance):
+    """Equal leaf by leaf, relative to each entry or to the largest finite one wanted."""
+    for g, w in zip(tree.flatten(got)[0], tree.flatten(want)[0], strict=True):
+        w = np.asarray(w)
+        assert np.shape(g) == w.shape
+        scale = np.max(np.abs(w[np.isfinite(w)]), initial=1e-300)
+        np.testing.assert_allclose(g, w, rtol=tolerance, atol=tolerance * scale)
