@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from ..autodiff import tree
 from ..autodiff.node import Node, Trace, apply, concrete, run
 from ..autodiff.primitive import Primitive
 from .draw import listing, to_dot, to_svg
+
+if TYPE_CHECKING:
+    from .reachable import Reachable
 
 __all__ = ["Graph", "Instruction", "TraceError", "Value", "computes_the_same", "line_of", "trace", "without_dead_code"]
 
@@ -152,7 +155,7 @@ class GraphTrace(Trace):
     constants: dict[int, Any] = field(default_factory=dict)
     captured: dict[int, Any] = field(default_factory=dict)
     instructions: list[Instruction] = field(default_factory=list)
-    live: Any = None  # a Reachable
+    live: Reachable | None = None
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -254,14 +257,13 @@ def user_line() -> str:
     return f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
 
-def trace(fun: Callable, *args: Any, live: Any = None, arrays_only: bool = False) -> Graph:
+def trace(fun: Callable, *args: Any, live: Reachable | None = None, arrays_only: bool = False) -> Graph:
     """The graph of ``fun(*args)``: what it computes for arguments of these shapes and dtypes.
 
     Every numeric leaf of args becomes an input (with arrays_only those that are floating arrays or NumPy's floating
-    numbers); other leaves (strings, None) are kept as they are. The
-    function runs once, on the arguments given. Raises TraceError, with the line of the user's code, if its
-    course depends on their values. Other arrays are constants; with live, a `Reachable`, those that it knows are
-    `captured`.
+    numbers); other leaves (strings, None) are kept as they are. The function runs once, on the arguments given. Raises
+    TraceError, with the line of the user's code, if its course depends on their values. Other arrays are constants;
+    with live, a `Reachable`, those that it knows are `captured`.
 
     >>> import numpy as np
     >>> import node_core as nc
