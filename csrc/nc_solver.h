@@ -177,7 +177,7 @@ struct nc_kernels {
     // the whole solve: enum nc_status, details in outcome
     int (*adaptive_loop)(const struct nc_problem *problem, struct nc_outcome *outcome);
     int (*fixed_loop)(const struct nc_problem *problem, struct nc_outcome *outcome);
-    // ---- Programs (nc_execute.inc) and what solves with them need (nc_field.inc, nc_gradient.inc)
+    // ---- Programs (nc_execute.inc) and what solves with them need (nc_field, nc_discrete, nc_backsolve)
     nc_execute_fn execute;
     int (*program_rhs)(void *run, int64_t slot, double t, const void *y, void *dy);
     int (*discrete_backward)(struct nc_pullback *pullback);
