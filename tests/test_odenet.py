@@ -250,6 +250,35 @@ def test_a_missing_file_is_named(tmp_path):
 # --- scikit-learn's digits ---
 
 
+def test_a_validation_part_is_of_the_images_to_learn_from_alone():
+    x = np.arange(20.0).reshape(20, 1, 1, 1)
+    data = Images("few", x, np.arange(20), -x, np.zeros(20, int))
+    part, same, other = data.validation(0.25, 3), data.validation(0.25, 3), data.validation(0.25, 4)
+    assert (len(part.x), len(part.test_x)) == (15, 5)
+    assert sorted([*part.labels, *part.test_labels]) == list(range(20))
+    np.testing.assert_array_equal(part.x[:, 0, 0, 0], part.labels)
+    np.testing.assert_array_equal(part.test_x[:, 0, 0, 0], part.test_labels)
+    np.testing.assert_array_equal(part.labels, same.labels)
+    assert not np.array_equal(part.labels, other.labels)
+    for share in (0.0, 0.01, 0.99, 1.0, -1.0):
+        with pytest.raises(ValueError, match="share must leave images on both sides"):
+            data.validation(share)
+
+
+def test_settings_are_chosen_by_held_out_training_images(monkeypatch, capsys):
+    from node_core.paper import choose
+
+    rng = np.random.default_rng(0)
+    x, labels = rng.random((40, 1, 8, 8)).astype(np.float32), rng.integers(0, 10, 40)
+    nothing = np.full((2, 1, 8, 8), np.nan)  # to test on: it must not be looked at
+    monkeypatch.setattr(choose, "digits", lambda: Images("digits", x, labels, nothing, labels[:2]))
+    monkeypatch.setitem(choose.PLANS, ("digits", False), choose.Plan(4, 1, 0.1, 16, 1, 1))
+    choose.main([1, 2])
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
+    assert [row[0] for row in rows] == ["1", "2"]
+    assert all(0 <= float(error) <= 100 for row in rows for error in (row[1], row[3]))
+
+
 def test_the_digits():
     pytest.importorskip("sklearn", reason="the digits are those of scikit-learn")
     found = digits()

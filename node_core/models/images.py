@@ -28,6 +28,23 @@ class Images:
     test_x: np.ndarray
     test_labels: np.ndarray
 
+    def validation(self, share: float, seed: int = 0) -> Images:
+        """The images to learn from alone, a share of them, drawn by the seed, to test on: to choose settings by.
+
+        >>> from node_core.models import Images
+        >>> import numpy as np
+        >>> few = Images("few", np.zeros((10, 1, 2, 2)), np.arange(10), np.zeros((5, 1, 2, 2)), np.arange(5))
+        >>> part = few.validation(0.3)
+        >>> len(part.x), len(part.test_x), sorted([*part.labels, *part.test_labels]) == list(range(10))
+        (7, 3, True)
+        """
+        order = np.random.default_rng(seed).permutation(len(self.x))
+        held = round(share * len(order))
+        if not 0 < held < len(order):
+            raise ValueError(f"Images: share must leave images on both sides, got {share} of {len(order)}")
+        rest, part = order[held:], order[:held]
+        return Images(self.name, self.x[rest], self.labels[rest], self.x[part], self.labels[part])
+
 
 def read_idx(path: Any) -> np.ndarray:
     """The array in an IDX file, gzipped or not, in the machine's byte order.

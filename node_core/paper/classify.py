@@ -3,9 +3,9 @@
 odenet:        ResNet, RK-Net and ODE-Net, trained alike: error, parameters, memory, time an epoch.
 error-control: tolerance against error, time against evaluations, backward against forward, evaluations by epoch.
 
-The images are scikit-learn's digits, or MNIST from the folder --data. SGD of momentum 0.9 in batches of 128; on MNIST
-160 epochs, the rate 0.1 divided by 10 after 60, 100 and 140 of them, as in the paper; on the digits 60, the rate 0.1
-falling to zero over the second half. The images are moved by up to a pixel.
+The images are scikit-learn's digits, or MNIST from the folder --data. SGD of momentum 0.9 and rate 0.1 in batches of
+128, 160 epochs, as in the paper; the rate is divided by 10 after 60, 100 and 140 of them, or on the digits falls to
+zero over the second half. The images are moved by up to a pixel. `choose` measures the epochs that the digits need.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ..optim import SGD
 from .experiment import Experiment, Row, Training
 from .memory import gradient_memory, network
 
-__all__ = ["ERROR_CONTROL", "ODENET"]
+__all__ = ["ERROR_CONTROL", "ODENET", "PLANS", "Plan", "network_training"]
 
 NETWORKS = ("ResNet", "RK-Net", "ODE-Net")
 PRINTED = {"ResNet": (0.41, 0.60), "RK-Net": (0.47, 0.22), "ODE-Net": (0.42, 0.22)}  # %, millions of parameters
@@ -59,7 +59,7 @@ class Plan:
 
 
 PLANS = {  # data, quick
-    ("digits", False): Plan(16, 1, 0.1, 128, 60, 3),
+    ("digits", False): Plan(16, 1, 0.1, 128, 160, 3),
     ("digits", True): Plan(16, 1, 0.1, 64, 14, 1),
     ("MNIST", False): Plan(64, 2, 0.1, 128, 160, 1, (60 / 160, 100 / 160, 140 / 160)),
     ("MNIST", True): Plan(16, 2, 0.1, 64, 1, 1),
@@ -91,10 +91,11 @@ def _optimizer(plan: Plan, steps: int) -> SGD:
 def _odenet_trainings(folder: Path | None, quick: bool) -> list[Training]:
     data = _data(folder, quick)
     plan = PLANS[data.name, quick]
-    return [_odenet_training(name, run, data, plan) for run in range(plan.seeds) for name in NETWORKS]
+    return [network_training(name, run, data, plan) for run in range(plan.seeds) for name in NETWORKS]
 
 
-def _odenet_training(name: str, run: int, data: Images, plan: Plan) -> Training:
+def network_training(name: str, run: int, data: Images, plan: Plan) -> Training:
+    """One of NETWORKS by the plan; the first run also measures the memory."""
     image, steps = data.x.shape[1:], plan.steps(data)
     net = network(name, image, **plan.layout())
     optimizer, seconds = _optimizer(plan, steps), []
