@@ -19,6 +19,7 @@ from node_core.models.series import gaps
 from tests.oracles import worst
 
 TIGHT = {"rtol": 1e-10, "atol": 1e-11}
+SMOOTH = (np.tanh, np.tanh)  # a difference across a kink would be neither slope
 
 
 def small(**keywords):
@@ -182,8 +183,7 @@ def test_events_in_the_elbo_add_their_log_likelihood():
 
 @pytest.mark.parametrize("gradient", ["discrete", "adjoint"])
 def test_gradients_of_the_elbo_equal_central_differences(gradient):
-    smooth = (np.tanh, np.tanh)  # a difference across a kink would be neither slope
-    model, params = small(gradient=gradient, events=True, activations=smooth, rtol=1e-9, atol=1e-10)
+    model, params = small(gradient=gradient, events=True, activations=SMOOTH, rtol=1e-9, atol=1e-10)
     _, _, batch = irregular(3)
     t, x, mask, counts = events_on_grid(*batch, [[batch[0][2]], [], [batch[0][1]]])
     noise = model.noise(0, 3)
@@ -221,6 +221,77 @@ def test_float32_stays_float32():
     params, (_, _, (t, x, mask)) = model.init(0), irregular()
     assert model.elbo(params, t, x, mask, model.noise(0, 4)).dtype == np.float32
     assert model.extrapolate(params, t, x, mask, [3.0, 4.0]).dtype == np.float32
+
+
+# --- the recognition net and the path ---
+
+
+def test_agreement_is_the_likelihood_of_the_path_by_the_codes_of_the_rest():
+    """Against the encoder asked anew for the rest of each series alone, from every time on."""
+    model, params = small()
+    _, _, (t, x, mask) = irregular()
+    noise = model.noise(1, x.shape[1])
+    mean, log_std = model.encode(params, t, x, mask)
+    z = model.path(params, mean + np.exp(log_std) * noise, t)
+    wanted = []
+    for n in range(x.shape[1]):
+        each = []
+        for k in range(1, len(t)):
+            if np.any(mask[k:, n]):
+                one = slice(n, n + 1)
+                m, s = model.encode(params, t[k:], x[k:, one], mask[k:, one])
+                each.append(np.sum(nc.nn.gaussian_log_likelihood(z[k, n], m[0], s[0])))
+        wanted.append(np.mean(each))
+    np.testing.assert_allclose(model.agreement(params, t, x, mask, noise), wanted, rtol=1e-10)
+
+
+@pytest.mark.filterwarnings("error")
+def test_consistency_adds_the_agreement_to_the_loss_compiled_or_not():
+    model, params = small(gradient="discrete", activations=SMOOTH, **TIGHT)
+    both, _ = small(gradient="discrete", activations=SMOOTH, consistency=0.7, **TIGHT)
+    _, _, (t, x, mask) = irregular()
+    noise = model.noise(1, x.shape[1])
+    alone, agreement = model.loss(params, t, x, mask, noise), model.agreement(params, t, x, mask, noise)
+    assert both.loss(params, t, x, mask, noise) == pytest.approx(alone - 0.7 * np.mean(agreement), rel=1e-12)
+    nc.check_grads(lambda p: both.loss(p, t, x, mask, noise), (params,))
+    value, grads = nc.compile(nc.value_and_grad(lambda p, x, mask: both.loss(p, t, x, mask, noise)))(params, x, mask)
+    wanted, wanted_grads = nc.value_and_grad(lambda p: both.loss(p, t, x, mask, noise))(params)
+    assert value == pytest.approx(wanted, rel=1e-12)
+    assert worst(grads, wanted_grads) < 1e-11
+
+
+def test_a_series_of_one_time_has_nothing_to_agree_with():
+    model, params = small(consistency=1.0)
+    x, noise = np.ones((1, 3, 2)), model.noise(0, 3)
+    np.testing.assert_array_equal(model.agreement(params, [0.0], x, None, noise), np.zeros(3))
+    assert np.isfinite(model.loss(params, [0.0], x, None, noise))
+
+
+def test_refining_finds_the_mode_of_a_linear_gaussian_model():
+    """Of which the posterior of z0 is known: the ridge regression of x on the columns of the solution."""
+    model, with_q, t, _, _ = linear_gaussian()
+    params = with_q(0.4, 1.0)
+    x = np.random.default_rng(3).standard_normal((len(t), 4, model.d))
+    zero = model.decode(params, np.zeros((1, model.latent)), t)[:, 0]  # (T, d)
+    units = model.decode(params, np.eye(model.latent), t) - zero[:, None]  # (T, latent, d)
+    columns = np.moveaxis(units, 1, 2).reshape(-1, model.latent) / math.exp(model.log_std)
+    right = (x - zero[:, None]).transpose(0, 2, 1).reshape(-1, 4) / math.exp(model.log_std)
+    wanted = np.linalg.solve(columns.T @ columns + np.eye(model.latent), columns.T @ right).T  # (4, latent)
+    start = model.encode(params, t, x)[0]
+    found = model.refine(params, t, x, steps=400)
+    assert np.max(np.abs(found - wanted)) < 2e-3 < 0.1 * np.max(np.abs(start - wanted))
+    np.testing.assert_array_equal(model.refine(params, t, x, steps=0), start)
+    np.testing.assert_array_equal(model.reconstruct(params, t, x, refine=400), model.decode(params, found, t))
+    at = t[-1] + np.array([0.5, 1.0])
+    np.testing.assert_array_equal(model.extrapolate(params, t, x, None, at, refine=400),
+                                  model.decode(params, found, at, t[0]))  # fmt: skip
+
+
+def test_the_recognition_net_may_be_gated():
+    model, params = small(cell=nc.nn.GRUCell, gradient="discrete", activations=SMOOTH, **TIGHT)
+    _, _, (t, x, mask) = irregular()
+    assert params["cell"]["W"].shape == (3, 3 * 4)
+    nc.check_grads(lambda p: model.elbo(p, t, x, mask, model.noise(0, x.shape[1])), (params,))
 
 
 # --- reconstruction and extrapolation ---
@@ -341,6 +412,9 @@ GAP = np.array([[1, 0], [1, 0], [1, 0]])
         (lambda: union_grid([[0.0]], [[[np.inf]]]), r"series 0 has a value that is not finite, at 0: \[inf\]"),
         (lambda: union_grid([[0.0], [0.0]], [[[1.0]], [[1.0, 2.0]]]), r"as many columns, got \[1, 2\]"),
         (lambda: LatentODE(0), "LatentODE: d must be a positive int, got 0"),
+        (lambda: LatentODE(2, consistency=-1.0), "consistency must be a number of at least 0, got -1.0"),
+        (lambda: MODEL.reconstruct(PARAMS, T, X, noise=np.ones((2, 3)), refine=5), "give one of the two"),
+        (lambda: MODEL.refine(PARAMS, T, X, steps=-1), "LatentODE: steps must be an int of at least 0, got -1"),
         (lambda: LatentODE(2, noise=0.0), "noise, of an observation, must be a positive number, got 0.0"),
         (lambda: MODEL.encode(PARAMS, T, X[:2]), r"x must be \(T, N, 2\) with T = 3 times, got shape \(2, 2, 2\)"),
         (lambda: MODEL.encode(PARAMS, T, X, np.ones((3, 1))), r"mask must be \(T, N\) = \(3, 2\), got shape \(3, 1\)"),

@@ -161,7 +161,7 @@ def test_the_experiments_train_report_and_draw(name, tmp_path, monkeypatch):
     monkeypatch.setattr("node_core.paper.flows.DRAWN", 200)
     small = Experiment(chosen.name, chosen.title, lambda quick: short, chosen.rows, chosen.pictures)
     found = run(small, tmp_path, quick=True)
-    assert len(found["rows"]) == len(short)
+    assert len(found["rows"]) >= len(short)
     assert all(np.isfinite(row["ours"]) for row in found["rows"])
     figure_module = pytest.importorskip("matplotlib.figure", reason="pictures need matplotlib")
     for draw in chosen.pictures(model_of(tmp_path), found["figures"]).values():

@@ -16,8 +16,10 @@ from typing import Any
 
 import numpy as np
 
+from ..autodiff import grad
 from ..checks import whole_number
 from ..nn import MLP, Linear, RNNCell, elu, gaussian_log_likelihood
+from ..optim import Adam
 from ..program import compile
 from ..solve import odeint
 from .flow import dtype_of
@@ -36,6 +38,9 @@ class LatentODE:
              to go on with, and paths that leave the region of the data go astray.
     noise:   standard deviation of an observation, the same in every component.
     events:  whether there is an intensity lambda(z), for `elbo(..., events=...)`.
+    cell:    of the recognition net: RNNCell, as in the paper, or GRUCell.
+    consistency: the weight of `agreement` in `loss`. The ELBO asks nothing of the path beyond the window; where it has
+             got to within the window the recognition net knows other series to start, and what follows is learned.
     Further keywords (gradient, method, rtol, atol, ...) go to `odeint`; gradient is "adjoint" unless given.
 
     Everywhere t (T,) increases, x is (T, N, d), mask (T, N) of 0 and 1 or None for ones; what x holds where the mask is
@@ -60,6 +65,8 @@ class LatentODE:
         decoder: int = 20,
         noise: float = 0.3,
         events: bool = False,
+        cell: Callable = RNNCell,
+        consistency: float = 0.0,
         activations: Sequence[Callable] = (elu, elu),
         gradient: str = "adjoint",
         dtype: Any = np.float64,
@@ -69,9 +76,11 @@ class LatentODE:
         d, latent, hidden, rnn, decoder = (whole_number("LatentODE", *size) for size in sizes.items())
         if not (isinstance(noise, (int, float, np.number)) and math.isfinite(noise) and noise > 0):
             raise ValueError(f"LatentODE: noise, of an observation, must be a positive number, got {noise!r}")
-        self.d, self.latent, self.log_std = d, latent, math.log(noise)
+        if not (isinstance(consistency, (int, float, np.number)) and math.isfinite(consistency) and consistency >= 0):
+            raise ValueError(f"LatentODE: consistency must be a number of at least 0, got {consistency!r}")
+        self.d, self.latent, self.log_std, self.consistency = d, latent, math.log(noise), float(consistency)
         self.parts = {
-            "cell": RNNCell(d + 1, rnn, dtype=dtype),
+            "cell": cell(d + 1, rnn, dtype=dtype),
             "head": Linear(rnn + 1, 2 * latent, dtype),
             "field": MLP([latent, hidden, latent], activations[0], dtype),
             "decoder": MLP([latent, decoder, d], activations[1], dtype),
@@ -81,6 +90,7 @@ class LatentODE:
         self.keywords = {"gradient": gradient, **keywords}
         self._of_z = compile(self._dynamics)  # they keep their Programs
         self._joint = compile(with_integral(self._dynamics, self._log_rate))
+        self._slope = compile(grad(self._energy))
 
     def init(self, rng: Any) -> dict[str, Any]:
         """The parameters of all parts; rng is a NumPy Generator or a seed."""
@@ -101,13 +111,23 @@ class LatentODE:
         return self._encode(params, t, x, mask)
 
     def _encode(self, params: Any, t: Any, x: Any, mask: Any) -> tuple[Any, Any]:
+        states, left = self._read(params, t, x, mask)
+        return self._code(params, states[0], left[0])
+
+    def _read(self, params: Any, t: Any, x: Any, mask: Any) -> tuple[list, Any]:
+        """The RNN's states, T of (N, rnn), each of what is seen from t[k] on; the times (T, N) to the first of it."""
         cell, h = self.parts["cell"], self.parts["cell"].start(np.shape(x)[1])
-        since, left = gaps(_in(t, x.dtype)[::-1], mask[::-1])  # (T, N) from the last time to the first, (N,)
-        inputs = np.concatenate([x[::-1], since[..., None]], axis=2)  # (T, N, d + 1)
+        since, _ = gaps(_in(t, x.dtype)[::-1], mask[::-1])  # (T, N) from the last time to the first
+        inputs, states = np.concatenate([x[::-1], since[..., None]], axis=2), []  # (T, N, d + 1)
         for k in range(len(t)):
             h = h + mask[-1 - k][:, None] * (cell(params["cell"], h, inputs[k]) - h)
-        both = self.parts["head"](params["head"], np.concatenate([h, left[:, None]], axis=1))  # (N, 2 latent)
-        return both[:, : self.latent], both[:, self.latent :]
+            states.append(h)
+        return states[::-1], since[::-1] * (1.0 - mask)
+
+    def _code(self, params: Any, h: Any, left: Any) -> tuple[Any, Any]:
+        """Mean and log standard deviation, (..., latent), of z where the state is h (..., rnn) and `left` (...)."""
+        both = self.parts["head"](params["head"], np.concatenate([h, left[..., None]], axis=-1))
+        return both[..., : self.latent], both[..., self.latent :]
 
     def decode(self, params: Any, z0: Any, t: Any, start: Any = None) -> Any:
         """What one would see without noise: (T, N, d) at the times t, from z0 (N, latent) at `start`.
@@ -134,32 +154,87 @@ class LatentODE:
         their log-likelihood over t[0] to t[-1], with the integral of the intensity in the same solve.
         """
         x, mask = checked_series("LatentODE", self.d, t, x, mask, dtype_of(params))
-        mean, log_std = self._encode(params, t, x, mask)
-        z0 = mean + np.exp(log_std) * self._checked_noise(noise, np.shape(mean), x.dtype)
-        z, log_events = (self.path(params, z0, t), 0.0) if events is None else self._events(params, z0, t, events)
-        each = gaussian_log_likelihood(x, self.parts["decoder"](params["decoder"], z), self.log_std)  # (T, N, d)
-        kl = 0.5 * np.sum(mean * mean + np.exp(2.0 * log_std) - 1.0 - 2.0 * log_std, axis=1)
-        return np.sum(mask[..., None] * each, axis=(0, 2)) + log_events - kl
+        return self._bound(params, t, x, mask, noise, events)[0]
 
     def loss(self, params: Any, t: Any, x: Any, mask: Any, noise: Any) -> Any:
-        """Minus the mean of `elbo` over the series, for `fit_series`."""
-        return -np.mean(self.elbo(params, t, x, mask, noise))
+        """Minus the mean of `elbo` over the series, and of `consistency` times `agreement`; for `fit_series`."""
+        x, mask = checked_series("LatentODE", self.d, t, x, mask, dtype_of(params))
+        elbo, *path = self._bound(params, t, x, mask, noise, None)
+        return -np.mean(elbo + self.consistency * self._agreement(params, *path, mask) if self.consistency else elbo)
 
-    def reconstruct(self, params: Any, t: Any, x: Any, mask: Any = None, noise: Any = None, at: Any = None) -> Any:
+    def agreement(self, params: Any, t: Any, x: Any, mask: Any, noise: Any) -> Any:
+        """How well the path meets what the recognition net reads off the rest of the series, (N,).
+
+        The mean, over the times after t[0] from which on something is still seen, of log q(z(t) | what is seen from t
+        on), on the path of z0 = mean + std noise. The net meets all those on its way back to t[0].
+        """
+        x, mask = checked_series("LatentODE", self.d, t, x, mask, dtype_of(params))
+        _, *path = self._bound(params, t, x, mask, noise, None)
+        return self._agreement(params, *path, mask)
+
+    def _bound(self, params: Any, t: Any, x: Any, mask: Any, noise: Any, events: Any) -> tuple[Any, Any, list, Any]:
+        """`elbo`, and what it is made of: the path (T, N, latent), and the states and times of `_read`."""
+        states, left = self._read(params, t, x, mask)
+        mean, log_std = self._code(params, states[0], left[0])
+        z0 = mean + np.exp(log_std) * self._checked_noise(noise, np.shape(mean), x.dtype)
+        z, log_events = (self.path(params, z0, t), 0.0) if events is None else self._events(params, z0, t, events)
+        kl = 0.5 * np.sum(mean * mean + np.exp(2.0 * log_std) - 1.0 - 2.0 * log_std, axis=1)
+        return self._log_likelihood(params, z, x, mask) + log_events - kl, z, states, left
+
+    def _agreement(self, params: Any, z: Any, states: list, left: Any, mask: Any) -> Any:
+        if len(states) == 1:
+            return 0.0 * mask[0]
+        each = gaussian_log_likelihood(z[1:], *self._code(params, np.stack(states[1:]), left[1:]))  # (T - 1, N, latent)
+        some = np.minimum(np.cumsum(mask[::-1], axis=0)[::-1][1:], 1)  # (T - 1, N): 1 while something is to come
+        return np.sum(some * np.sum(each, axis=2), axis=0) / np.maximum(np.sum(some, axis=0), 1)
+
+    def _log_likelihood(self, params: Any, z: Any, x: Any, mask: Any) -> Any:
+        """log p(x | z) (N,) of what is seen, from a path z (T, N, latent)."""
+        each = gaussian_log_likelihood(x, self.parts["decoder"](params["decoder"], z), self.log_std)  # (T, N, d)
+        return np.sum(mask[..., None] * each, axis=(0, 2))
+
+    def refine(self, params: Any, t: Any, x: Any, mask: Any = None, steps: int = 50) -> Any:
+        """z0 (N, latent) of the largest p(z0 | x), sought from the mean of q(z0 | x) on by steps of Adam.
+
+        The recognition net answers at once, and for all series alike; the model itself often knows better where a
+        series has come from (semi-amortised inference, Kim et al. 2018).
+        """
+        x, mask = checked_series("LatentODE", self.d, t, x, mask, dtype_of(params))
+        z0, steps = self._encode(params, t, x, mask)[0], whole_number("LatentODE", "steps", steps, least=0)
+        optimizer = Adam(lambda step: 0.05 * (steps + 1 - step) / steps)
+        state = optimizer.init(z0)
+        for _ in range(steps):
+            z0, state = optimizer.update(z0, self._slope(z0, params, t, x, mask), state)
+        return z0
+
+    def _energy(self, z0: Any, params: Any, t: Any, x: Any, mask: Any) -> Any:
+        """Minus log p(x, z0), less a constant, over all series."""
+        return 0.5 * np.sum(z0 * z0) - np.sum(self._log_likelihood(params, self.path(params, z0, t), x, mask))
+
+    def reconstruct(
+        self, params: Any, t: Any, x: Any, mask: Any = None, noise: Any = None, at: Any = None, refine: int = 0
+    ) -> Any:
         """`decode` at the times `at` (by default t) from the mean of q(z0), or with noise from a draw of it.
 
-        at goes on from t[0], forward or backward.
+        at goes on from t[0], forward or backward. refine: steps of `refine` from that mean.
         """
-        mean, log_std = self.encode(params, t, x, mask)
-        z0 = mean if noise is None else mean + np.exp(log_std) * self._checked_noise(noise, np.shape(mean), mean.dtype)
+        if refine and noise is not None:
+            raise ValueError("LatentODE: refine seeks one z0 and noise draws one; give one of the two")
+        if refine:
+            z0 = self.refine(params, t, x, mask, refine)
+        else:
+            mean, log_std = self.encode(params, t, x, mask)
+            z0 = mean
+            if noise is not None:
+                z0 = mean + np.exp(log_std) * self._checked_noise(noise, np.shape(mean), mean.dtype)
         return self.decode(params, z0, t) if at is None else self.decode(params, z0, at, t[0])
 
-    def extrapolate(self, params: Any, t: Any, x: Any, mask: Any, at: Any, noise: Any = None) -> Any:
+    def extrapolate(self, params: Any, t: Any, x: Any, mask: Any, at: Any, noise: Any = None, refine: int = 0) -> Any:
         """`reconstruct` at times outside of the window: all after t[-1], or all before t[0] and then falling."""
         t, at = np.asarray(t, float), np.asarray(at, float)
         if at.ndim != 1 or not (np.all(at > t[-1]) or np.all(at < t[0])):
             raise ValueError(f"LatentODE: at must hold times after t[-1] = {t[-1]}, or before t[0] = {t[0]}")
-        return self.reconstruct(params, t, x, mask, noise, at)
+        return self.reconstruct(params, t, x, mask, noise, at, refine)
 
     def log_intensity(self, params: Any, z: Any) -> Any:
         """log lambda, (..., latent) -> (...)."""
