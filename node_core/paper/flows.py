@@ -63,7 +63,8 @@ def _density_training(target: str, kind: str, units: int, quick: bool) -> Traini
     flow, log_target = _flow(kind, units, "data"), TARGETS[target]
     steps = {("CNF", False): 10_000, ("NF", False): 500_000, ("CNF", True): 800, ("NF", True): 4000}[kind, quick]
     samples = 128 if quick else 512
-    optimizer = _optimizer(kind, 1e-2 if kind == "CNF" else 1e-3, steps)
+    rate = {("CNF", False): 3e-3, ("CNF", True): 1e-2}.get((kind, quick), 1e-3)
+    optimizer = _optimizer(kind, rate, steps)
 
     def go(params: Any, state: Any, steps: int, rng: np.random.Generator, callback: Callable) -> Trained:
         return match_density(
