@@ -34,7 +34,7 @@ LAYERS = {
     "fit": {"nn", "optim", "series", "spline", "solve", "solvers", "autodiff"},
     "models": {"nn", "optim", "solve", "solvers", "program", "autodiff", "storage", "checks"},
     "paper": {"models", "nn", "optim", "solve", "storage"},
-    "bench": {"_kernels", "autodiff", "program", "solve", "solvers", "config", "nn", "optim", "storage"},
+    "bench": {"_kernels", "autodiff", "program", "solve", "solvers", "config", "nn", "optim", "storage", "models"},
     "cli": {"fit", "paper", "series", "solve", "solvers", "storage", "bench", "config", "_version"},
     "__main__": {"cli"},
 }

@@ -7,15 +7,15 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from statistics import median
 from typing import Any
 
 import numpy as np
 
-from . import ours, peers
-from .contest import Row, contest, one_thread
-from .workloads import Gemm, Lorenz, Spiral
+from . import ours, ours_models, peers
+from .contest import Contestant, Row, contest, one_thread
+from .workloads import CNF, Conv, Gemm, Lorenz, Spiral
 
 __all__ = ["SUITES", "cold_start", "run_suite"]
 
@@ -23,25 +23,33 @@ SUITES = {
     "small": ("spiral discrete", "spiral adjoint"),
     "gemm": ("gemm float32", "gemm float64"),
     "lorenz": ("lorenz",),
+    "conv": ("conv evaluation", "conv vjp", "conv discrete", "conv adjoint"),
+    "cnf": ("cnf float32", "cnf float64"),
 }
 SUITES["all"] = tuple(name for names in SUITES.values() for name in names)
+# By name: the kind of workload, what makes it, and which part or form of it is meant.
+WORKLOADS: dict[str, tuple[str, Callable[[], Any], tuple]] = {
+    "spiral discrete": ("spiral", Spiral, (False,)),
+    "spiral adjoint": ("spiral", Spiral, (True,)),
+    "gemm float32": ("gemm", lambda: Gemm(np.float32), ()),
+    "gemm float64": ("gemm", lambda: Gemm(np.float64), ()),
+    "lorenz": ("lorenz", Lorenz, ()),
+    "conv evaluation": ("conv", Conv, ("evaluation",)),
+    "conv vjp": ("conv", Conv, ("vjp",)),
+    "conv discrete": ("conv", Conv, ("discrete",)),
+    "conv adjoint": ("conv", Conv, ("adjoint",)),
+    "cnf float32": ("cnf", lambda: CNF(np.float32), ()),
+    "cnf float64": ("cnf", lambda: CNF(np.float64), ()),
+}
+# By kind: this package's contestant, the last arguments it is made with, and the reference.
+OURS: dict[str, tuple[Callable[..., Contestant], tuple, Callable[..., np.ndarray]]] = {
+    "spiral": (ours.spiral, ((False,), (True,)), ours.spiral_reference),
+    "gemm": (ours.gemm, ((),), ours.gemm_reference),
+    "lorenz": (ours.lorenz, ((),), ours.lorenz_reference),
+    "conv": (ours_models.conv, ((),), ours_models.conv_reference),
+    "cnf": (ours_models.cnf, (("closed",), ("exact",)), ours_models.cnf_reference),
+}
 BUDGET = 0.3  # seconds of one contestant's turn
-
-
-def _entry(name: str) -> tuple[str, Any, tuple]:
-    """(kind, workload, further arguments) of a workload's name."""
-    if name.startswith("spiral"):
-        return "spiral", Spiral(), (name.endswith("adjoint"),)
-    if name.startswith("gemm"):
-        return "gemm", Gemm(np.float32 if name.endswith("32") else np.float64), ()
-    return "lorenz", Lorenz(), ()
-
-
-def _ours(kind: str, workload: Any, arguments: tuple) -> list:
-    if kind == "spiral":
-        gradient = "adjoint" if arguments[0] else "discrete"
-        return [ours.spiral(workload, gradient, eager) for eager in (False, True)]
-    return [ours.gemm(workload) if kind == "gemm" else ours.lorenz(workload)]
 
 
 def run_suite(suite: str, against: Sequence[str], repeats: int = 7) -> Iterator[Row | str]:
@@ -49,12 +57,14 @@ def run_suite(suite: str, against: Sequence[str], repeats: int = 7) -> Iterator[
     one_thread()
     cold: dict[str, float | None] = {}
     for name in SUITES[suite]:
-        kind, workload, arguments = _entry(name)
+        kind, make, arguments = WORKLOADS[name]
+        workload = make()
         rivals, absent = peers.contestants(kind, list(against), workload, *arguments)
         for line in absent:
             yield f"{name}: {line}"
-        reference = ours.reference(workload)
-        for row in contest(name, [*_ours(kind, workload, arguments), *rivals], reference, repeats, BUDGET):
+        contestant, variants, reference = OURS[kind]
+        mine, exact = [contestant(workload, *arguments, *v) for v in variants], reference(workload, *arguments)
+        for row in contest(name, [*mine, *rivals], exact, repeats, BUDGET):
             if kind != "spiral":
                 yield row
                 continue
@@ -68,21 +78,8 @@ def cold_start(contestant: str, adjoint: bool, repeats: int = 3) -> float:
     """Median seconds of a fresh process that imports, compiles and computes the spiral's first gradient."""
     seconds = []
     for _ in range(repeats):
-        command = [sys.executable, "-m", "node_core.bench.suite", contestant, str(int(adjoint))]
+        command = [sys.executable, "-m", "node_core.bench.first", contestant, str(int(adjoint))]
         start = time.perf_counter()
         subprocess.run(command, check=True, env=dict(os.environ), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         seconds.append(time.perf_counter() - start)
     return median(seconds)
-
-
-def first_gradient(contestant: str, adjoint: bool) -> None:
-    """What `cold_start` times, in this process."""
-    one_thread()
-    if contestant in (ours.NAME, ours.EAGER):
-        ours.spiral(Spiral(), "adjoint" if adjoint else "discrete", contestant == ours.EAGER).answer()
-    else:
-        peers.PEERS[contestant.split()[0]]["spiral"](Spiral(), adjoint).answer()
-
-
-if __name__ == "__main__":
-    first_gradient(sys.argv[1], sys.argv[2] == "1")

@@ -27,15 +27,18 @@ medians, and the error of both results against the exact solution beside the tim
 toy: trajectory and gradients.
 
 With --suite: one training step of the spiral (small), a gradient that is all matrix products (gemm), the Lorenz
-system (lorenz). All contestants solve the same problem at the same tolerance on one thread, in turn; functions are
-compiled before the race (this package: NeuralODE and nc.compile, which keep their Programs), the first call in a
-fresh process is a column of its own, and the error of each result stands beside its time. Peers come with
+system (lorenz), the convolutional block of the ODE-Net, one evaluation, its VJP and the gradients through the solve
+(conv), one training step of a continuous normalizing flow (cnf), or all of these (all). All contestants solve the same
+problem at the same tolerance on one thread, in turn; functions are compiled before the race (this package: NeuralODE
+and nc.compile, which keep their Programs), the first call of the spiral in a fresh process is a column of its own, and
+the error of each result stands beside its time. The steps are each package's own choice. Peers come with
 pip install "node-core[bench]" (numbalsoda, which needs a Fortran compiler, by itself); those that are absent are
 named."""
 EPILOG = """examples:
   node-core bench
   node-core bench --methods dopri5,rk4 --sizes 2,100 --repeats 15
   node-core bench --suite small --against torchdiffeq,diffrax
+  node-core bench --suite conv --against torch,torchdiffeq
   node-core bench --suite all --json bench.json --plot bench.png"""
 
 
