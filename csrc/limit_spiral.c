@@ -23,7 +23,13 @@ struct kept {  // of one evaluation
     double cube[N], y[N];
     vec h[ROWS][BLOCKS];
 };
-static struct kept KEPT[MOST * STAGES];
+struct work {  // of one call, which the caller provides: 64-byte aligned, limit_work_size() bytes
+    struct kept kept[MOST * STAGES];
+    double K[MOST][STAGES][N], y[MOST + 1][N], g_out[MOST][N];
+    double y_bar[N], new_bar[N], K_bar[STAGES][N], stage[N];
+};
+
+size_t limit_work_size(void) { return sizeof(struct work); }
 
 static double sum(vec x)
 {
@@ -92,25 +98,28 @@ static void combine(double *out, const double *y, double (*K)[N], const double *
 }
 
 /* One solve with the given steps h (steps,), dense output at theta of step at[i] (outputs,), loss mean |y - target|,
- * and its gradient by the 252 weights in g. a (7, 7): rows of the tableau; p (7, degree): its dense output. */
+ * and its gradient by the 252 weights in g. a (7, 7): rows of the tableau; p (7, degree): its dense output. NaN, and
+ * nothing is written, unless there are from 1 to MOST steps and at most MOST outputs. */
 double limit_gradient(const struct net *net, const double *y0, const double *h, int steps, const int *at,
                       const double *theta, int outputs, const double *target, const double *a, const double *p,
-                      int degree, struct net *g)
+                      int degree, struct net *g, struct work *work)
 {
-    static double K[MOST][STAGES][N], y[MOST + 1][N], y_bar[N], new_bar[N], K_bar[STAGES][N], stage[N];
+    if (steps < 1 || steps > MOST || outputs < 0 || outputs > MOST) return NAN;
+    struct kept *kept = work->kept;
+    double(*K)[STAGES][N] = work->K, (*y)[N] = work->y, (*g_out)[N] = work->g_out, (*K_bar)[N] = work->K_bar;
+    double *y_bar = work->y_bar, *new_bar = work->new_bar, *stage = work->stage;
     double loss = 0, scale = 1.0 / ((outputs + 1) * N), weights[STAGES];
-    static double g_out[MOST][N];
     memcpy(y[0], y0, sizeof y[0]);
     memset(g, 0, sizeof *g);
     for (int s = 0; s < steps; s++) {
         if (s == 0)
-            field(net, y[0], K[0][0], &KEPT[0]);
+            field(net, y[0], K[0][0], &kept[0]);
         else
             memcpy(K[s][0], K[s - 1][STAGES - 1], sizeof K[s][0]);
         for (int i = 1; i < STAGES; i++) {
             combine(stage, y[s], K[s], a + i * STAGES, h[s], i);
-            if (i == STAGES - 1) memcpy(y[s + 1], stage, sizeof stage);
-            field(net, stage, K[s][i], &KEPT[s * (STAGES - 1) + i]);
+            if (i == STAGES - 1) memcpy(y[s + 1], stage, sizeof y[0]);
+            field(net, stage, K[s][i], &kept[s * (STAGES - 1) + i]);
         }
     }
     for (int i = 0; i < N; i++) loss += fabs(y0[i] - target[i]) * scale;
@@ -126,11 +135,11 @@ double limit_gradient(const struct net *net, const double *y0, const double *h, 
             g_out[o][i] = d > 0 ? scale : d < 0 ? -scale : 0;
         }
     }
-    memset(K_bar, 0, sizeof K_bar);
-    memset(y_bar, 0, sizeof y_bar);
+    memset(K_bar, 0, sizeof work->K_bar);
+    memset(y_bar, 0, sizeof work->y_bar);
     for (int s = steps - 1, o = outputs - 1; s >= 0; s--) {
-        memcpy(new_bar, y_bar, sizeof y_bar);
-        memset(y_bar, 0, sizeof y_bar);
+        memcpy(new_bar, y_bar, sizeof work->y_bar);
+        memset(y_bar, 0, sizeof work->y_bar);
         memcpy(K_bar[STAGES - 1], K_bar[0], sizeof K_bar[0]);
         memset(K_bar, 0, (STAGES - 1) * sizeof K_bar[0]);
         for (; o >= 0 && at[o] == s; o--)
@@ -142,7 +151,7 @@ double limit_gradient(const struct net *net, const double *y0, const double *h, 
                     for (int i = 0; i < N; i++) y_bar[i] += g_out[o][i];
             }
         for (int i = STAGES - 1; i > 0; i--) {
-            back(net, &KEPT[s * (STAGES - 1) + i], K_bar[i], stage, g);
+            back(net, &kept[s * (STAGES - 1) + i], K_bar[i], stage, g);
             if (i == STAGES - 1)
                 for (int k = 0; k < N; k++) stage[k] += new_bar[k];
             for (int k = 0; k < N; k++) y_bar[k] += stage[k];
@@ -150,6 +159,6 @@ double limit_gradient(const struct net *net, const double *y0, const double *h, 
                 for (int k = 0; k < N; k++) K_bar[j][k] += h[s] * a[i * STAGES + j] * stage[k];
         }
     }
-    back(net, &KEPT[0], K_bar[0], stage, g);
+    back(net, &kept[0], K_bar[0], stage, g);
     return loss;
 }

@@ -25,14 +25,14 @@ from ..nn import NeuralODE
 from ..program import Field
 from ..solvers import Control, discrete_backward, integrate, tableau
 from .contest import one_thread
-from .ours import _spiral_field, gemm
+from .ours import gemm, spiral_field
 from .workloads import Gemm, Spiral
 
 __all__ = ["main"]
 
 SOURCE = Path(__file__).parents[2] / "csrc" / "limit_spiral.c"
 FLAGS = ("-O3", "-march=native", "-std=gnu11", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast")
-BLOCKS, LANES, HIDDEN = 7, 8, 50
+BLOCKS, LANES, HIDDEN, MOST = 7, 8, 50, 64
 PLACES = {"W1": (0, 2), "b1": (2, 1), "W2": (3, 2)}  # (first row, rows) of 56 numbers in struct net
 
 
@@ -101,7 +101,7 @@ def _seconds(run: Any, calls: int) -> float:
 
 def _ours(w: Spiral) -> tuple[Any, dict]:
     """The gradient (252,) by the package, as a function, and the record of its steps."""
-    field = Field(lambda t, y, p: _spiral_field(p, t, y), w.y0, (w.weights,), lambda x: True)
+    field = Field(lambda t, y, p: spiral_field(p, t, y), w.y0, (w.weights,), lambda x: True)
     control, method, y0 = Control(rtol=w.rtol, atol=w.atol), tableau("dopri5"), w.y0.ravel()
     run = field.compiled(0.0, y0, gradient=True)
     scale = 1.0 / w.target.size
@@ -118,7 +118,7 @@ def _ours(w: Spiral) -> tuple[Any, dict]:
 
 def _check(w: Spiral, found: np.ndarray) -> None:
     """The same gradient as NeuralODE's, or this compares nothing."""
-    ode = NeuralODE(_spiral_field, gradient="discrete", rtol=w.rtol, atol=w.atol)
+    ode = NeuralODE(spiral_field, gradient="discrete", rtol=w.rtol, atol=w.atol)
     wanted = tree.ravel(value_and_grad(lambda p: np.mean(np.abs(ode(p, w.y0, w.t) - w.target)))(w.weights)[1])[0]
     np.testing.assert_allclose(found, wanted, rtol=1e-10, atol=1e-14)
 
@@ -134,24 +134,40 @@ def _limit(w: Spiral, record: dict) -> Any:
     theta = (w.t[1:] - record["t"][at]) / h[at]
     a, p = np.ascontiguousarray(record["method"].dense_a), np.ascontiguousarray(record["method"].p)
     arrays = [np.ascontiguousarray(w.y0), h, at, theta, np.ascontiguousarray(w.target), a, p]
-    y0, h_, at_, theta_, target, a_, p_ = (x.ctypes.data_as(ctypes.c_void_p) for x in arrays)
+    work = _aligned(library.limit_work_size())
+    y0, h_, at_, theta_, target, a_, p_, work_ = (_pointer(x) for x in (*arrays, work))
+    count, outputs, degree = len(h), len(at), p.shape[1]
 
     def gradient() -> np.ndarray:
-        library.limit_gradient(net.pointer, y0, h_, len(h), at_, theta_, len(at), target, a_, p_, p.shape[1], g.pointer)
+        loss = library.limit_gradient(
+            net.pointer, y0, h_, count, at_, theta_, outputs, target, a_, p_, degree, g.pointer, work_
+        )
+        if loss != loss:
+            raise ValueError(f"the spiral by hand takes 1 to {MOST} steps and up to {MOST} later outputs, "
+                             f"got {count} and {outputs}")  # fmt: skip
         return g.flat()
 
-    gradient.keeps = arrays  # type: ignore[attr-defined]
     return gradient
+
+
+def _aligned(size: int) -> np.ndarray:
+    """Zeros of so many bytes at a multiple of 64."""
+    buffer = np.zeros(size + 64, np.uint8)
+    start = -buffer.ctypes.data % 64
+    return buffer[start : start + size]
+
+
+def _pointer(x: np.ndarray) -> ctypes.c_void_p:
+    """Where x begins; it lives as long as its pointer does, since NumPy's pointers hold their arrays."""
+    return x.ctypes.data_as(ctypes.c_void_p)
 
 
 class _Net:
     """struct net: (W1 (2, 56), b1 (56,), W2 (2, 56), b2 (2,)), 64-byte aligned."""
 
     def __init__(self) -> None:
-        buffer = np.zeros(5 * BLOCKS * LANES + LANES + 8)
-        start = -(buffer.ctypes.data // 8) % 8
-        self.memory = buffer[start : start + 5 * BLOCKS * LANES + LANES]
-        self.pointer = self.memory.ctypes.data_as(ctypes.c_void_p)
+        self.memory = _aligned(8 * (5 * BLOCKS * LANES + LANES)).view(np.float64)
+        self.pointer = _pointer(self.memory)
 
     def array(self, name: str) -> np.ndarray:
         if name == "b2":
@@ -174,25 +190,15 @@ def _compiled() -> Any:
         raise SystemExit("this comparison needs the source tree and a C compiler")
     with tempfile.TemporaryDirectory() as folder:
         library = Path(folder) / "limit.so"
-        command = [
-            compiler,
-            *FLAGS,
-            "-shared",
-            "-fPIC",
-            "-I",
-            str(SOURCE.parent),
-            str(SOURCE),
-            "-o",
-            str(library),
-            "-lm",
-        ]
-        subprocess.run(command, check=True)
+        shared = ["-shared", "-fPIC", f"-I{SOURCE.parent}", str(SOURCE), "-o", str(library), "-lm"]
+        subprocess.run([compiler, *FLAGS, *shared], check=True)
         found = ctypes.CDLL(str(library))
     found.limit_gradient.restype = ctypes.c_double
     found.limit_gradient.argtypes = [
         ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int,
-        ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p,
+        ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p,
     ]  # fmt: skip
+    found.limit_work_size.restype, found.limit_work_size.argtypes = ctypes.c_size_t, []
     return found
 
 

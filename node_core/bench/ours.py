@@ -20,7 +20,7 @@ from ..solve import odeint
 from .contest import Contestant
 from .workloads import Gemm, Lorenz, Spiral
 
-__all__ = ["gemm", "gemm_reference", "lorenz", "lorenz_reference", "spiral", "spiral_reference"]
+__all__ = ["gemm", "gemm_reference", "lorenz", "lorenz_reference", "spiral", "spiral_field", "spiral_reference"]
 
 NAME, EAGER = "node_core", "node_core eager"
 
@@ -28,7 +28,7 @@ NAME, EAGER = "node_core", "node_core eager"
 def spiral(w: Spiral, adjoint: bool, eager: bool = False) -> Contestant:
     """value_and_grad of a NeuralODE, compiled or not, then RMSprop."""
     gradient = "adjoint" if adjoint else "discrete"
-    ode = NeuralODE(_spiral_field, gradient=gradient, rtol=w.rtol, atol=w.atol)
+    ode = NeuralODE(spiral_field, gradient=gradient, rtol=w.rtol, atol=w.atol)
 
     def loss(params: Any) -> Any:
         return np.mean(np.abs(ode(params, w.y0, w.t) - w.target))
@@ -49,7 +49,8 @@ def spiral(w: Spiral, adjoint: bool, eager: bool = False) -> Contestant:
     return Contestant(EAGER if eager else NAME, run, lambda: tree.ravel(step(w.weights)[1])[0])
 
 
-def _spiral_field(params: Any, t: Any, y: Any) -> Any:
+def spiral_field(params: Any, t: Any, y: Any) -> Any:
+    """tanh(y^3 W1 + b1) W2 + b2, (N, 2) -> (N, 2)."""
     W1, b1, W2, b2 = params
     return np.tanh(y**3 @ W1 + b1) @ W2 + b2
 
@@ -86,7 +87,7 @@ def lorenz(w: Lorenz) -> Contestant:
 
 def spiral_reference(w: Spiral, adjoint: bool) -> np.ndarray:
     """The exact gradient, which both forms approximate."""
-    ode = NeuralODE(_spiral_field, gradient="discrete", backend="python", rtol=1e-12, atol=1e-13)
+    ode = NeuralODE(spiral_field, gradient="discrete", backend="python", rtol=1e-12, atol=1e-13)
     return tree.ravel(value_and_grad(lambda p: np.mean(np.abs(ode(p, w.y0, w.t) - w.target)))(w.weights)[1])[0]
 
 
