@@ -1,5 +1,6 @@
 """The program written by hand, which the benchmark takes for the limit, computes the same gradient."""
 
+import re
 import shutil
 
 import numpy as np
@@ -14,7 +15,9 @@ needs_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="there is
 @needs_compiler
 def test_the_hand_written_spiral_has_the_same_gradient(capsys):
     assert limit._spiral(Spiral(), turns=1, calls=1) < 1e-10
-    assert "x the limit" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "x the limit" in out
+    assert re.search(r"around the solve: -?\d+\.\d{3} ms compiled, -?\d+\.\d{3} ms without", out)
 
 
 @needs_compiler

@@ -2,6 +2,7 @@
 
 ``python -m node_core.bench.limit`` compiles csrc/limit_spiral.c (so it needs the source tree and a C compiler), a
 program written by hand for the spiral's training step less tape and optimiser, and runs it in turn with the package.
+What tape, loss and optimiser take is the rest of the package's own training step, with nc.compile and without.
 The wide net is compared with its matrix products alone, 720 of them, by the package's kernel on warm operands.
 """
 
@@ -19,13 +20,13 @@ from typing import Any
 
 import numpy as np
 
+from .. import optim
 from .._kernels.rk import matmul, matmul_pack
-from ..autodiff import tree, value_and_grad
-from ..nn import NeuralODE
+from ..autodiff import tree
 from ..program import Field
 from ..solvers import Control, discrete_backward, integrate, tableau
 from .contest import one_thread
-from .ours import gemm, spiral_field
+from .ours import gemm, spiral_field, spiral_step
 from .workloads import Gemm, Spiral
 
 __all__ = ["main"]
@@ -37,7 +38,7 @@ PLACES = {"W1": (0, 2), "b1": (2, 1), "W2": (3, 2)}  # (first row, rows) of 56 n
 
 
 def main() -> None:
-    """Print both comparisons."""
+    """Print all comparisons."""
     one_thread()
     _spiral(Spiral())
     for dtype in (np.float32, np.float64):
@@ -45,17 +46,19 @@ def main() -> None:
 
 
 def _spiral(w: Spiral, turns: int = 30, calls: int = 300) -> float:
-    """Print both times and their ratio; how far the gradients differ is printed and returned."""
+    """Print times and ratio, and what a whole step takes beyond; how far the gradients differ is returned as well."""
     ours, record = _ours(w)
-    theirs = _limit(w, record)
+    theirs, steps = _limit(w, record), [_step(w, eager) for eager in (False, True)]
     difference = np.max(np.abs(ours() - theirs())) / np.max(np.abs(theirs()))
     taken: list[tuple] = []
     for _ in range(turns):
-        taken.append(tuple(_seconds(run, calls) for run in (ours, theirs)))
-    a, b = (median(times) for times in zip(*taken, strict=True))
-    ratio = median(x / y for x, y in taken)
+        taken.append(tuple(_seconds(run, calls) for run in (ours, theirs, *steps)))
+    a, b, _, _ = (median(times) for times in zip(*taken, strict=True))
+    ratio = median(x / y for x, y, _, _ in taken)
+    compiled, eager = (median(times[k] - times[0] for times in taken) for k in (2, 3))
     print(f"spiral, {len(record['h'])} steps: solve and discrete gradient {a * 1e6:.1f} us, by hand {b * 1e6:.1f} us,")
     print(f"{ratio:.2f} x the limit; the gradients differ by {difference:.0e}")
+    print(f"around the solve: {compiled * 1e3:.3f} ms compiled, {eager * 1e3:.3f} ms without")
     return float(difference)
 
 
@@ -116,10 +119,22 @@ def _ours(w: Spiral) -> tuple[Any, dict]:
     return gradient, {"h": kept.h, "t": kept.t, "at": kept.output_step, "method": method}
 
 
+def _step(w: Spiral, eager: bool) -> Any:
+    """A whole training step as a function: loss, gradient and update, each time from the first weights."""
+    gradient, opt = spiral_step(w, False, eager), optim.RMSprop(w.rate)
+    state = opt.init(w.weights)
+
+    def step() -> Any:
+        _, grads = gradient(w.weights)
+        return opt.update(w.weights, grads, state)
+
+    step()  # makes the Programs
+    return step
+
+
 def _check(w: Spiral, found: np.ndarray) -> None:
     """The same gradient as NeuralODE's, or this compares nothing."""
-    ode = NeuralODE(spiral_field, gradient="discrete", rtol=w.rtol, atol=w.atol)
-    wanted = tree.ravel(value_and_grad(lambda p: np.mean(np.abs(ode(p, w.y0, w.t) - w.target)))(w.weights)[1])[0]
+    wanted = tree.ravel(spiral_step(w, False, eager=True)(w.weights)[1])[0]
     np.testing.assert_allclose(found, wanted, rtol=1e-10, atol=1e-14)
 
 

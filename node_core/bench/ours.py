@@ -20,23 +20,23 @@ from ..solve import odeint
 from .contest import Contestant
 from .workloads import Gemm, Lorenz, Spiral
 
-__all__ = ["gemm", "gemm_reference", "lorenz", "lorenz_reference", "spiral", "spiral_field", "spiral_reference"]
+__all__ = [
+    "gemm", "gemm_reference", "lorenz", "lorenz_reference", "spiral", "spiral_field", "spiral_reference", "spiral_step",
+]  # fmt: skip
 
 NAME, EAGER = "node_core", "node_core eager"
 
 
+def spiral_step(w: Spiral, adjoint: bool, eager: bool = False) -> Any:
+    """value_and_grad of the loss through a NeuralODE, compiled or not: a function of the weights."""
+    ode = NeuralODE(spiral_field, gradient="adjoint" if adjoint else "discrete", rtol=w.rtol, atol=w.atol)
+    step = value_and_grad(lambda params: np.mean(np.abs(ode(params, w.y0, w.t) - w.target)))
+    return step if eager else compile(step)
+
+
 def spiral(w: Spiral, adjoint: bool, eager: bool = False) -> Contestant:
-    """value_and_grad of a NeuralODE, compiled or not, then RMSprop."""
-    gradient = "adjoint" if adjoint else "discrete"
-    ode = NeuralODE(spiral_field, gradient=gradient, rtol=w.rtol, atol=w.atol)
-
-    def loss(params: Any) -> Any:
-        return np.mean(np.abs(ode(params, w.y0, w.t) - w.target))
-
-    step = value_and_grad(loss)
-    if not eager:
-        step = compile(step)
-    opt = optim.RMSprop(w.rate)
+    """That, and then RMSprop."""
+    step, opt = spiral_step(w, adjoint, eager), optim.RMSprop(w.rate)
     params, state, turns = w.weights, opt.init(w.weights), itertools.count(1)
 
     def run() -> None:
