@@ -1,6 +1,8 @@
 """node-core paper: trainings that resume to the last bit, folders that are not overwritten, reports and tables."""
 
+import itertools
 import json
+import signal
 import subprocess
 import sys
 
@@ -105,8 +107,60 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path):
         run(experiment("another"), tmp_path / "checkpointed")
     assert (tmp_path / "checkpointed" / "checkpoint.npz").read_bytes() == before
     run(experiment(), tmp_path / "reported")
-    with pytest.raises(ForeignFolderError, match="the report of another experiment"):
-        run(experiment("another"), tmp_path / "reported")
+    before = (tmp_path / "reported" / "model.npz").read_bytes()
+    for other, settings in (("another", {}), ("fitting", {"seed": 1}), ("fitting", {"quick": True})):
+        with pytest.raises(ForeignFolderError, match=f"the report of experiment fitting.*not of experiment {other}"):
+            run(experiment(other), tmp_path / "reported", **settings)
+    assert (tmp_path / "reported" / "model.npz").read_bytes() == before
+    nc.save(tmp_path / "checkpoint.npz", {"of": {"experiment": "fitting", "quick": False, "seed": 0}})
+    with pytest.raises(ForeignFolderError, match="is the checkpoint of something else"):
+        run(experiment(), tmp_path)
+
+
+def test_a_run_that_has_ended_is_not_run_again(tmp_path):
+    found, steps = run(experiment(), tmp_path), []
+    before = (tmp_path / "model.npz").read_bytes()
+    assert run(experiment(), tmp_path, report=lambda *step: steps.append(step)) == found
+    assert steps == []
+    assert (tmp_path / "model.npz").read_bytes() == before
+    (tmp_path / "model.npz").unlink()
+    run(experiment(), tmp_path, report=lambda *step: steps.append(step))
+    assert len(steps) == 80
+    assert (tmp_path / "model.npz").exists()
+
+
+@pytest.mark.parametrize("stop", [7, 40])
+def test_ctrl_c_keeps_every_step_that_was_taken(tmp_path, stop):
+    run(experiment(), tmp_path / "whole")
+    before, taken = signal.getsignal(signal.SIGINT), []
+
+    def report(key, step, steps, loss):
+        taken.append((key, step))
+        if len(taken) == stop:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(experiment(), tmp_path / "parts", report=report)
+    assert len(taken) == stop
+    assert signal.getsignal(signal.SIGINT) is before
+    run(experiment(), tmp_path / "parts", report=report)
+    assert taken == [(key, step) for key in ("one", "two") for step in range(1, 41)]
+    for key in ("one", "two"):
+        np.testing.assert_array_equal(model_of(tmp_path / "parts")[key]["w"], model_of(tmp_path / "whole")[key]["w"])
+
+
+def test_ctrl_c_twice_stops_at_once(tmp_path):
+    taken = []
+
+    def report(*_):
+        taken.append(None)
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(experiment(), tmp_path, report=report)
+    assert len(taken) == 1
+    assert not (tmp_path / "checkpoint.npz").exists()
 
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_state(tmp_path):
@@ -116,10 +170,30 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_state(tmp_path)
     ):
         run(experiment(bad_from=25), tmp_path)
     kept = nc.load(tmp_path / "checkpoint.npz")["present"]
-    assert kept["step"] == 24
+    assert kept["step"] == kept["state"]["step"] == 23  # the loss of step 24 was finite: at the parameters before it
     assert np.all(np.isfinite(kept["params"]["w"]))
     assert not (tmp_path / "report.json").exists()
-    run(experiment(), tmp_path)  # mended, it goes on from there
+    steps = []
+    run(experiment(), tmp_path, report=lambda *step: steps.append(step[:2]))  # mended, it goes on from there
+    assert steps[0] == ("one", 24)
+
+
+@pytest.mark.parametrize("save_every", [0.0, 100.0])
+def test_parameters_that_a_checkpoint_was_made_of_unseen_are_not_the_last_good_ones(tmp_path, save_every):
+    def go(params, state, steps, rng, callback):  # down log w by steps of 0.3 / w: the second goes below 0
+        return descend(lambda p: np.log(p["w"]), params, itertools.repeat(()), steps=steps,
+                       optimizer=nc.optim.SGD(0.3), state=state, callback=callback)  # fmt: skip
+
+    training = Training("log", 9, lambda rng: {"w": np.float64(1.0)}, go, lambda params, rng: {})
+    falling = Experiment("falling", "", lambda quick: [training], lambda figures: [], lambda params, figures: {})
+    with (
+        pytest.warns(RuntimeWarning, match="the loss is nan"),
+        pytest.raises(RuntimeError, match=r"checkpoint\.npz holds the parameters of step 3, the last good ones"),
+    ):
+        run(falling, tmp_path, save_every=save_every)
+    kept = nc.load(tmp_path / "checkpoint.npz")["present"]
+    assert kept["step"] == 2
+    assert kept["params"]["w"] == pytest.approx(1.0 - 0.3 - 0.3 / 0.7, rel=1e-12)
 
 
 def test_reports_are_collected_in_one_table(tmp_path):

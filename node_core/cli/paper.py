@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ..paper import EXPERIMENTS, Experiment, reports, table
+from ..paper import CHECKPOINT, EXPERIMENTS, Experiment, finished, reports, table
 from ..paper import run as run_experiment
 from ..storage import load, write_aside
 from .values import natural
@@ -54,8 +54,15 @@ def run(arguments: argparse.Namespace) -> int:
             raise ValueError(f"--data is for experiments on images, and {experiment.name} is not one")
         experiment = experiment.on(arguments.data)
     out = arguments.out or Path("paper") / experiment.name
-    with Progress(arguments.quiet) as progress:
-        report = run_experiment(experiment, out, quick=arguments.quick, seed=arguments.seed, report=progress.report)
+    settings = {"quick": arguments.quick, "seed": arguments.seed}
+    if finished(experiment, out, **settings) is not None:
+        print(f"{out} holds this run already; remove it to train anew", file=sys.stderr)
+    try:
+        with Progress(arguments.quiet) as progress:
+            report = run_experiment(experiment, out, **settings, report=progress.report)
+    except KeyboardInterrupt:
+        print(f"interrupted; the same command goes on from {out / CHECKPOINT}", file=sys.stderr)
+        return 1
     drawn = _draw(experiment, out, report)
     print(table([report]))
     print(f"wrote {', '.join(str(out / name) for name in ('report.json', 'model.npz', *drawn))}")

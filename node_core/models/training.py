@@ -34,12 +34,15 @@ class Trained:
     stopped: None, or why it ended before its last step.
     state:   the optimiser's; given to the next call, the training goes on as if it had not been interrupted (if that
              call is also given the same Generator).
+    good:    (params, state) of the last step whose loss and gradient were finite, before what it changed; None if there
+             was none. Where the callback stopped, nobody has looked at the loss of `params` yet.
     """
 
     params: Any
     losses: list[float] = field(default_factory=list)
     stopped: str | None = None
     state: Any = None
+    good: tuple[Any, Any] | None = None
 
 
 def match_density(
@@ -211,20 +214,21 @@ def descend(
     optimizer = Adam(1e-3) if optimizer is None else optimizer
     state = optimizer.init(params) if state is None else state
     step_of = compile(value_and_grad(loss)) if step_of is None else step_of
-    good, losses, first = (params, state), [], state["step"] + 1
+    start, good, losses, first = (params, state), None, [], state["step"] + 1
     for step in range(first, first + steps):
         value, grads, failure = _attempted(step_of, params, next(inputs))
         if failure is not None:
-            kept = f"Those of step {step - 1} are kept." if losses else "They have not had a finite loss."
-            stopped = f"step {step}: {failure}; the parameters' norm is {_norm(params):.3g}. {kept}"
+            which = f"Those of step {step - 1} are kept." if losses else "They have not had a finite loss."
+            stopped = f"step {step}: {failure}; the parameters' norm is {_norm(params):.3g}. {which}"
             warnings.warn(f"the training stopped at {stopped}", RuntimeWarning, stacklevel=3)
-            return Trained(good[0], losses, stopped, good[1])
+            kept, its_state = good or start
+            return Trained(kept, losses, stopped, its_state, good)
         good = params, state
         losses.append(value)
         params, state = optimizer.update(params, _clipped(grads, max_norm), state)
         if callback is not None and callback(step, value, params):
-            return Trained(params, losses, f"step {step}: the callback asked for it", state)
-    return Trained(params, losses, None, state)
+            return Trained(params, losses, f"step {step}: the callback asked for it", state, good)
+    return Trained(params, losses, None, state, good)
 
 
 def _attempted(step_of: Callable, params: Any, inputs: tuple) -> tuple[float, Any, str | None]:

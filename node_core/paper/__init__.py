@@ -7,10 +7,21 @@ from .classify import ERROR_CONTROL, ODENET
 from .experiment import Experiment, Row, Training
 from .flows import DENSITY, LIKELIHOOD
 from .latent import LATENT, POISSON
-from .runner import ForeignFolderError, reports, run, table
+from .runner import CHECKPOINT, ForeignFolderError, finished, reports, run, table
 from .spiral import SPIRAL
 
-__all__ = ["EXPERIMENTS", "Experiment", "ForeignFolderError", "Row", "Training", "reports", "run", "table"]
+__all__ = [
+    "CHECKPOINT",
+    "EXPERIMENTS",
+    "Experiment",
+    "ForeignFolderError",
+    "Row",
+    "Training",
+    "finished",
+    "reports",
+    "run",
+    "table",
+]
 
 EXPERIMENTS = {
     experiment.name: experiment for experiment in (SPIRAL, ERROR_CONTROL, ODENET, DENSITY, LIKELIHOOD, LATENT, POISSON)

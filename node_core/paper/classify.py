@@ -185,6 +185,9 @@ def _control_training(data: Images, plan: Plan) -> Training:
     def go(params: Any, state: Any, steps: int, rng: np.random.Generator, callback: Callable) -> Trained:
         nfe = list(params["nfe"])
 
+        def with_counts(net_params: Any, state: Any) -> dict[str, Any]:
+            return {"net": net_params, "nfe": nfe[: 1 + state["step"] // an_epoch]}
+
         def counted(step: int, loss: float, params: Any) -> Any:
             if step % an_epoch == 0:
                 nfe.append(net.nfe(params, probe))
@@ -194,7 +197,9 @@ def _control_training(data: Images, plan: Plan) -> Training:
             net, params["net"], data.x, data.labels, steps=steps, batch=plan.batch, optimizer=optimizer, shift=1,
             rng=rng, state=state, callback=counted,
         )  # fmt: skip
-        trained.params = {"net": trained.params, "nfe": nfe}
+        trained.params = with_counts(trained.params, trained.state)
+        if trained.good is not None:
+            trained.good = with_counts(*trained.good), trained.good[1]
         return trained
 
     def measure(params: Any, rng: np.random.Generator) -> dict[str, Any]:

@@ -1,14 +1,18 @@
 """Run an experiment: its trainings one after the other, a checkpoint as they go, and at the end its report.
 
 The folder holds checkpoint.npz while the experiment runs, afterwards report.json, model.npz and the pictures. An
-interrupted run goes on where it was: parameters, the optimiser's state and the generator's are in the checkpoint.
+interrupted run goes on where it was: parameters, the optimiser's state and the generator's are in the checkpoint, and
+the last parameters whose loss was finite, to fall back to. A run that has ended is not run again.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,7 +23,7 @@ from ..models import Trained
 from ..storage import load, save, write_aside
 from .experiment import Experiment, Training
 
-__all__ = ["CHECKPOINT", "ForeignFolderError", "reports", "run", "table"]
+__all__ = ["CHECKPOINT", "ForeignFolderError", "finished", "reports", "run", "table"]
 
 CHECKPOINT, REPORT, MODEL = "checkpoint.npz", "report.json", "model.npz"
 SAVE_EVERY = 20.0  # seconds
@@ -42,19 +46,21 @@ def run(
 ) -> dict[str, Any]:
     """Run or resume an experiment in the folder `out`, and return its report, which is also written there.
 
-    report(training, step, steps, loss) is called after every step. Raises ForeignFolderError before anything is
-    computed, and RuntimeError if a training stops at a value that is not finite: its last good state is kept.
+    report(training, step, steps, loss) is called after every step. Ctrl-C is obeyed when a step is done and the
+    checkpoint is written, or at once the second time. Raises ForeignFolderError before anything is computed, and
+    RuntimeError if a training stops at a value that is not finite: its last good state is kept.
     """
     out.mkdir(parents=True, exist_ok=True)
-    done = _resumed(experiment, out, quick, seed)
-    for training in experiment.trainings(quick):
-        if training.key not in done["figures"]:
-            _finish(training, done, out, report, save_every)
+    ended = finished(experiment, out, quick=quick, seed=seed)
+    if ended is not None:
+        return ended
+    done = _resumed(out, _settings(experiment, quick, seed))
+    with _asked_to_stop() as asked:
+        for training in experiment.trainings(quick):
+            if training.key not in done["figures"]:
+                _finish(training, done, out, report, save_every, asked)
     found = {
-        "experiment": experiment.name,
-        "quick": quick,
-        "seed": seed,
-        **_data(experiment),
+        **_settings(experiment, quick, seed),
         "seconds": round(done["seconds"], 1),
         "rows": [asdict(row) for row in experiment.rows(done["figures"])],
         "figures": done["figures"],
@@ -66,67 +72,117 @@ def run(
     return found
 
 
-def _resumed(experiment: Experiment, out: Path, quick: bool, seed: int) -> dict[str, Any]:
+def finished(experiment: Experiment, out: Path, *, quick: bool = False, seed: int = 0) -> dict[str, Any] | None:
+    """The report of a run with these settings that has ended in the folder, or None.
+
+    Raises ForeignFolderError if the folder holds that of another experiment or of other settings.
+    """
+    path, mine = out / REPORT, _settings(experiment, quick, seed)
+    if not path.exists() or (out / CHECKPOINT).exists():
+        return None
+    found = _read(path)
+    theirs = {name: found[name] for name in ("experiment", "quick", "seed", "data") if name in found}
+    if theirs != mine:
+        raise ForeignFolderError(
+            f"{path} is the report of {_told(theirs)}, not of {_told(mine)}; choose another --out, or remove it"
+        )
+    return found if (out / MODEL).exists() else None
+
+
+def _settings(experiment: Experiment, quick: bool, seed: int) -> dict[str, Any]:
+    """What tells one run from another; data is there if the experiment has a choice."""
+    data = {"data": experiment.data} if experiment.data else {}
+    return {"experiment": experiment.name, "quick": quick, "seed": seed, **data}
+
+
+def _told(settings: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in settings.items()) or "something else"
+
+
+def _resumed(out: Path, mine: dict[str, Any]) -> dict[str, Any]:
     """The checkpoint in the folder, or the start."""
-    mine = {"experiment": experiment.name, "quick": quick, "seed": seed, **_data(experiment)}
+    start = {"of": mine, "figures": {}, "params": {}, "present": None, "seconds": 0.0}
     path = out / CHECKPOINT
     if not path.exists():
-        report = out / REPORT
-        if report.exists() and _read(report).get("experiment") != experiment.name:
-            raise ForeignFolderError(f"{out} holds the report of another experiment; choose another --out")
-        return {"of": mine, "figures": {}, "params": {}, "present": None, "seconds": 0.0}
+        return start
     found = load(path)
-    of = found.get("of") if isinstance(found, dict) else None
-    if of != mine:
-        theirs = ", ".join(f"{k} {v}" for k, v in of.items()) if isinstance(of, dict) else "something else"
+    whole = isinstance(found, dict) and set(found) == set(start) and isinstance(found["of"], dict)
+    if not whole or found["of"] != mine:
+        theirs = _told(found["of"]) if whole else "something else"
         raise ForeignFolderError(
-            f"{path} is the checkpoint of {theirs}, not of {', '.join(f'{k} {v}' for k, v in mine.items())}; "
-            "choose another --out, or remove it"
+            f"{path} is the checkpoint of {theirs}, not of {_told(mine)}; choose another --out, or remove it"
         )
     return found
 
 
-def _data(experiment: Experiment) -> dict[str, str]:
-    """What it is trained on, of an experiment that has a choice."""
-    return {"data": experiment.data} if experiment.data else {}
+@contextlib.contextmanager
+def _asked_to_stop() -> Iterator[threading.Event]:
+    """An event that Ctrl-C sets; the second time it interrupts as it does elsewhere."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+
+    def handler(number: int, frame: Any) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
-def _finish(training: Training, done: dict, out: Path, report: Report, save_every: float) -> None:
+def _finish(
+    training: Training, done: dict, out: Path, report: Report, save_every: float, asked: threading.Event
+) -> None:
     """Train to the last step, with a checkpoint now and then, and measure."""
     began = time.perf_counter()
     present = done["present"]
     if present is None or present["key"] != training.key:
         rng = np.random.default_rng([done["of"]["seed"], *training.key.encode()])  # of its own, whatever ran before
-        present = {"key": training.key, "step": 0, "params": training.start(rng), "state": None, "rng": _state(rng)}
+        present = {"key": training.key, "step": 0, "params": training.start(rng), "state": None, "good": None,
+                   "rng": _state(rng)}  # fmt: skip
     rng = _generator(present["rng"])
-    while present["step"] < training.steps:
-        trained, paused = _piece(training, present, rng, report, save_every)
-        taken = len(trained.losses)
-        present = {
-            "key": training.key, "step": present["step"] + taken, "params": trained.params, "state": trained.state,
-            "rng": _state(rng),
-        }  # fmt: skip
+
+    def checkpoint() -> None:
+        nonlocal began
         now = time.perf_counter()
-        done["present"], done["seconds"], began = present, done["seconds"] + now - began, now
+        done["seconds"], began = done["seconds"] + now - began, now
         save(out / CHECKPOINT, done)
-        if trained.stopped is not None and not paused:
-            raise RuntimeError(f"{training.key}: stopped at {trained.stopped} It is in {out / CHECKPOINT}.")
+        if asked.is_set():
+            raise KeyboardInterrupt
+
+    while present["step"] < training.steps:
+        trained, paused = _piece(training, present, rng, report, save_every, asked)
+        failed = trained.stopped is not None and not paused
+        good = trained.good or present["good"]
+        params, state = good if failed and good is not None else (trained.params, trained.state)
+        present = {"key": training.key, "step": 0 if state is None else state["step"], "params": params, "state": state,
+                   "good": good, "rng": _state(rng)}  # fmt: skip
+        done["present"] = present
+        checkpoint()
+        if failed:
+            where = f"{out / CHECKPOINT} holds the parameters of step {present['step'] + 1}, the last good ones."
+            raise RuntimeError(f"{training.key}: stopped at {trained.stopped} {where}")
     done["figures"][training.key] = training.measure(present["params"], np.random.default_rng(1))
-    done["params"][training.key] = present["params"]
-    done["present"], done["seconds"] = None, done["seconds"] + time.perf_counter() - began
-    save(out / CHECKPOINT, done)
+    done["params"][training.key], done["present"] = present["params"], None
+    checkpoint()
 
 
 def _piece(
-    training: Training, present: dict, rng: np.random.Generator, report: Report, save_every: float
-) -> tuple[Trained, bool]:
+    training: Training, present: dict, rng: np.random.Generator, report: Report, save_every: float,
+    asked: threading.Event,
+) -> tuple[Trained, bool]:  # fmt: skip
     """The next steps, until the last or until it is time for a checkpoint: then the second is true."""
     until, first, paused = time.perf_counter() + save_every, present["step"], False
 
     def callback(step: int, loss: float, params: Any) -> bool:
         nonlocal paused
         report(training.key, step, training.steps, loss)
-        paused = time.perf_counter() > until and step < training.steps
+        paused = (asked.is_set() or time.perf_counter() > until) and step < training.steps
         return paused
 
     return training.go(present["params"], present["state"], training.steps - first, rng, callback), paused
