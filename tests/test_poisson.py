@@ -68,16 +68,29 @@ def test_drawn_events_follow_their_intensity():
     assert early == pytest.approx(0.5 + 0.7 / np.pi, abs=4 * 0.5 / np.sqrt(len(events)))
 
 
-@pytest.mark.parametrize("waves", [1, 2])
-def test_an_intensity_is_recovered_from_500_events(waves):
-    """Within 12 %; over 8 seeds the mean is 9 %. The number of events alone is known to 1 / sqrt(500), 4 %."""
+def recovered(draw, waves=1):
+    """The relative L1 error of the intensity learned from about 500 events, and how far its integral is off."""
     span, t = (0.0, 10.0), np.linspace(0.0, 10.0, 401)
-    events = draw_events(1, lambda t: wavy(t, waves), span, 90.0)
+    events = draw_events(draw, lambda t: wavy(t, waves), span, 90.0)
     process = PoissonProcess(span, gradient="discrete", rtol=1e-4, atol=1e-4)
-    result = fit_events(process, process.init(0, rate=len(events) / 10.0), events)
-    learned, true = process.intensity(result.params, t), wavy(t, waves)
-    assert np.sum(np.abs(learned - true)) < 0.12 * np.sum(true)
-    assert process.integral(result.params, [10.0])[0] == pytest.approx(len(events), rel=0.02)
+    params = fit_events(process, process.init(draw, rate=len(events) / 10.0), events).params
+    learned, true = process.intensity(params, t), wavy(t, waves)
+    off = abs(process.integral(params, [10.0])[0] / len(events) - 1.0)
+    return np.sum(np.abs(learned - true)) / np.sum(true), off
+
+
+def test_an_intensity_is_recovered_from_500_events_within_a_tenth():
+    """In the mean of 8 draws. The number of events alone is known to 1 / sqrt(500), 4 %."""
+    errors, off = zip(*(recovered(draw) for draw in range(8)), strict=True)
+    assert np.mean(errors) < 0.1
+    assert max(errors) < 0.2
+    assert max(off) < 0.02
+
+
+def test_an_intensity_of_two_waves_is_recovered():
+    error, off = recovered(1, waves=2)
+    assert error < 0.12
+    assert off < 0.02
 
 
 # --- what is refused ---
