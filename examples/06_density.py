@@ -38,7 +38,7 @@ def report(step, loss, params):
 
 
 began = time.perf_counter()
-opt = nc.optim.Adam(lambda step: 0.01 * min(1.0, 2 * (STEPS + 1 - step) / STEPS))
+opt = nc.optim.Adam(nc.optim.falling(0.01, STEPS))
 params = fit_likelihood(flow, params, train, steps=STEPS, optimizer=opt, callback=report).params
 
 x, log_q = flow.sample_and_log_prob(params, rng, 2000, rtol=1e-6, atol=1e-8)

@@ -24,7 +24,7 @@ def report(step, loss, params):
 for model in (models.LatentODE(2, gradient="discrete", rtol=1e-4, atol=1e-4), models.RNNPredictor(2)):
     print(model)
     began = time.perf_counter()
-    opt = nc.optim.Adam(lambda step: 0.01 * min(1.0, 2 * (STEPS + 1 - step) / STEPS))
+    opt = nc.optim.Adam(nc.optim.falling(0.01, STEPS))
     fitted = models.fit_series(
         model, model.init(0), train.t, train.x, train.mask, steps=STEPS, batch=BATCH, optimizer=opt, callback=report
     )

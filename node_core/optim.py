@@ -18,7 +18,7 @@ import numpy as np
 from ._kernels.rk import optimise
 from .autodiff import tree
 
-__all__ = ["LBFGS", "SGD", "Adam", "AdamW", "RMSprop"]
+__all__ = ["LBFGS", "SGD", "Adam", "AdamW", "RMSprop", "falling"]
 
 Rate = float | Callable[[int], float]
 
@@ -33,6 +33,17 @@ def _fraction(owner: str, **values: float) -> None:
     for name, value in values.items():
         if not 0 <= value < 1:
             raise ValueError(f"{owner}: {name} must be in [0, 1), got {value!r}")
+
+
+def falling(rate: float, steps: int) -> Callable[[int], float]:
+    """A learning rate for a training of so many steps: `rate`, over their second half in a straight line down to 0.
+
+    >>> lr = falling(0.1, 100)
+    >>> lr(1), round(lr(76), 3), round(lr(100), 3)
+    (0.1, 0.05, 0.002)
+    """
+    _positive("falling", rate=rate, steps=steps)
+    return lambda step: rate * min(1.0, 2.0 * max(steps + 1 - step, 0) / steps)
 
 
 class _Optimizer(abc.ABC):

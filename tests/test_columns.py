@@ -156,3 +156,16 @@ def test_a_column_is_refused_after_its_jacobian():
         columns.jvp = rule
     with pytest.raises(TypeError, match="after its function had returned"):
         kept[0] + 1
+
+
+@pytest.mark.parametrize("how", [columns.at_once, columns.one_by_one])
+def test_no_tangents_give_no_columns(how):
+    out, found = how(lambda x: {"y": np.outer(x, x), "z": x}, (X,), [np.zeros((0, 3))])
+    np.testing.assert_array_equal(out["y"], np.outer(X, X))
+    assert (found["y"].shape, found["z"].shape) == ((0, 3, 3), (0, 3))
+
+
+def test_tangents_of_different_counts_are_refused():
+    for tangents in ([None, None], [np.ones((2, 3)), np.ones((3, 3))]):
+        with pytest.raises(ValueError, match="as many for every leaf that moves"):
+            columns.jvp_many(lambda x, y: x * y, (X, X), tangents)

@@ -255,6 +255,16 @@ def test_a_kink_that_rounding_decides_does_not_count_as_impure():
     assert flipped  # else nothing has been tested
 
 
+def test_a_kink_at_the_edge_of_the_domain_is_judged_by_the_perturbations_within_it():
+    def fun(x):  # beside a function of the type, which no rounding explains
+        if isinstance(x, np.ndarray) and np.any(x > 1.0):
+            raise ValueError("x must be at most 1")
+        return (2.0 if isinstance(x, np.ndarray) else 1.0) * x
+
+    with pytest.warns(RuntimeWarning, match="two answers for the same arguments"):
+        nc.compile(fun)(np.ones(3))
+
+
 def test_statistics_of_one_call_are_not_given_at_every_call():
     compiled = nc.compile(lambda p: nc.odeint(field, Y0, T, args=(p,), full_output=True))
     with pytest.warns(RuntimeWarning, match="the statistics of a solve"):

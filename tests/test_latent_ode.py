@@ -246,6 +246,36 @@ def test_agreement_is_the_likelihood_of_the_path_by_the_codes_of_the_rest():
 
 
 @pytest.mark.filterwarnings("error")
+def test_agreement_with_one_time_to_come():
+    model, params = small()
+    x, noise = np.random.default_rng(0).standard_normal((2, 3, 2)), model.noise(1, 3)
+    mean, log_std = model.encode(params, [0.0, 0.5], x)
+    z1 = model.path(params, mean + np.exp(log_std) * noise, [0.0, 0.5])[1]
+    wanted = np.sum(nc.nn.gaussian_log_likelihood(z1, *model.encode(params, [0.5], x[1:])), axis=1)
+    np.testing.assert_allclose(model.agreement(params, [0.0, 0.5], x, None, noise), wanted, rtol=1e-10)
+
+
+def test_the_recognition_net_reads_values_and_gaps_backward():
+    """By hand: one series seen at 0, 1 and 4, on a grid that also has 2; then one that is not seen at t[0]."""
+    model, params = small()
+    values = np.random.default_rng(0).standard_normal((3, 2))
+    t, x = np.array([0.0, 1.0, 2.0, 4.0]), np.zeros((4, 1, 2))
+    x[[0, 1, 3], 0] = values
+    cell, head = model.parts["cell"], model.parts["head"]
+
+    def by_hand(seen, left):
+        h = cell.start(1)
+        for value, gap in seen:
+            h = cell(params["cell"], h, np.append(value, gap)[None])
+        both = head(params["head"], np.append(h, left)[None])
+        return both[:, :3], both[:, 3:]
+
+    whole = model.encode(params, t, x, np.array([[1.0], [1.0], [0.0], [1.0]]))
+    np.testing.assert_allclose(whole, by_hand([(values[2], 0.0), (values[1], 3.0), (values[0], 1.0)], 0.0), rtol=1e-12)
+    late = model.encode(params, t, x, np.array([[0.0], [1.0], [0.0], [1.0]]))
+    np.testing.assert_allclose(late, by_hand([(values[2], 0.0), (values[1], 3.0)], 1.0), rtol=1e-12)
+
+
 def test_consistency_adds_the_agreement_to_the_loss_compiled_or_not():
     model, params = small(gradient="discrete", activations=SMOOTH, **TIGHT)
     both, _ = small(gradient="discrete", activations=SMOOTH, consistency=0.7, **TIGHT)
@@ -267,6 +297,7 @@ def test_a_series_of_one_time_has_nothing_to_agree_with():
     assert np.isfinite(model.loss(params, [0.0], x, None, noise))
 
 
+@pytest.mark.filterwarnings("error")
 def test_refining_finds_the_mode_of_a_linear_gaussian_model():
     """Of which the posterior of z0 is known: the ridge regression of x on the columns of the solution."""
     model, with_q, t, _, _ = linear_gaussian()
@@ -281,6 +312,10 @@ def test_refining_finds_the_mode_of_a_linear_gaussian_model():
     found = model.refine(params, t, x, steps=400)
     assert np.max(np.abs(found - wanted)) < 2e-3 < 0.1 * np.max(np.abs(start - wanted))
     np.testing.assert_array_equal(model.refine(params, t, x, steps=0), start)
+    np.testing.assert_array_equal(model.refine(params, list(t), x, steps=400), found)
+    slopes = nc.grad(lambda p: np.sum(model.reconstruct(p, t, x, refine=400) ** 2))(params)
+    wanted = nc.grad(lambda p: np.sum(model.decode(p, found, t) ** 2))(params)
+    assert worst(slopes, wanted) < 1e-12
     np.testing.assert_array_equal(model.reconstruct(params, t, x, refine=400), model.decode(params, found, t))
     at = t[-1] + np.array([0.5, 1.0])
     np.testing.assert_array_equal(model.extrapolate(params, t, x, None, at, refine=400),
@@ -345,6 +380,11 @@ def test_only_the_baseline_with_gaps_minds_the_times():
         assert np.array_equal(near, far) is not told
 
 
+def test_the_baseline_has_nothing_to_predict_of_series_seen_once():
+    model = RNNPredictor(2, rnn=3)
+    assert model.loss(model.init(0), [0.0, 1.0], np.ones((2, 2, 2)), np.array([[1, 0], [0, 1]])) == 0.0
+
+
 def test_rmse_is_over_all_numbers():
     assert rmse(np.zeros((2, 1, 2)), np.array([[[3.0, 4.0]], [[0.0, 0.0]]])) == pytest.approx(2.5)
 
@@ -366,6 +406,27 @@ def test_a_short_training_of_the_baseline_lowers_the_loss_by_two_thirds(told):
     model = RNNPredictor(2, rnn=12, gaps=told)
     result = fit_series(model, model.init(0), data.t, data.x, data.mask, steps=60)
     assert result.losses[-1] < result.losses[0] / 3
+
+
+def test_a_model_with_events_learns_from_both():
+    """Series of one bump each, whose events come where it is high: both likelihoods grow."""
+    rng, t = np.random.default_rng(0), np.linspace(0.0, 1.0, 6)
+    phase = rng.uniform(0.0, 1.0, 20)
+    x = np.sin(np.pi * (t[:, None] + phase))[..., None] + 0.1 * rng.standard_normal((6, 20, 1))
+    events = [np.sort(rng.uniform(0.0, 1.0, rng.poisson(3.0))) for _ in range(20)]
+    grid = events_on_grid(t, x, np.ones((6, 20)), events)
+    model = LatentODE(1, latent=2, noise=0.1, events=True, gradient="discrete", consistency=0.5)
+    before = model.init(0)
+    result = fit_series(model, before, *grid[:3], events=grid[3], steps=40, batch=10, optimizer=nc.optim.Adam(0.01))
+    assert (result.stopped, len(result.losses)) == (None, 40)
+    after, noise = result.params, model.noise(0, 20)
+    elbos = [np.mean(model.elbo(params, *grid[:3], noise, grid[3])) for params in (before, after)]
+    assert elbos[1] > elbos[0] + 1.0
+    assert nc.tree.ravel(after["rate"])[0].tolist() != nc.tree.ravel(before["rate"])[0].tolist()
+    with pytest.raises(TypeError, match="fit_series: RNNPredictor has no events"):
+        fit_series(RNNPredictor(1), RNNPredictor(1).init(0), *grid[:3], events=grid[3])
+    with pytest.raises(ValueError, match=r"events must be counts of shape .*, got float64"):
+        fit_series(model, before, *grid[:3], events=grid[3] + 0.5)
 
 
 def test_a_large_gradient_is_scaled_down():
@@ -412,6 +473,11 @@ GAP = np.array([[1, 0], [1, 0], [1, 0]])
         (lambda: union_grid([[0.0]], [[[np.inf]]]), r"series 0 has a value that is not finite, at 0: \[inf\]"),
         (lambda: union_grid([[0.0], [0.0]], [[[1.0]], [[1.0, 2.0]]]), r"as many columns, got \[1, 2\]"),
         (lambda: LatentODE(0), "LatentODE: d must be a positive int, got 0"),
+        (lambda: MODEL.encode(PARAMS, T[[0, 2, 1]], X), "LatentODE: t must increase, but 2.0 comes before 1.0"),
+        (lambda: MODEL.encode(PARAMS, T[[0, 0, 1]], X), "LatentODE: t must increase, but 0.0 comes before 0.0"),
+        (lambda: MODEL.encode(PARAMS, [0.0, np.nan, 1.0], X), "LatentODE: t must increase, but 0.0 comes before nan"),
+        (lambda: MODEL.encode(PARAMS, [0.0, 1.0, np.inf], X), "LatentODE: t must be finite, got inf"),
+        (lambda: MODEL.extrapolate(PARAMS, T, X, None, []), r"at must hold times after t\[-1\] = 2.0"),
         (lambda: LatentODE(2, consistency=-1.0), "consistency must be a number of at least 0, got -1.0"),
         (lambda: MODEL.reconstruct(PARAMS, T, X, noise=np.ones((2, 3)), refine=5), "give one of the two"),
         (lambda: MODEL.refine(PARAMS, T, X, steps=-1), "LatentODE: steps must be an int of at least 0, got -1"),

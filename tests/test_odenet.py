@@ -260,7 +260,7 @@ def test_a_validation_part_is_of_the_images_to_learn_from_alone():
     np.testing.assert_array_equal(part.test_x[:, 0, 0, 0], part.test_labels)
     np.testing.assert_array_equal(part.labels, same.labels)
     assert not np.array_equal(part.labels, other.labels)
-    for share in (0.0, 0.01, 0.99, 1.0, -1.0):
+    for share in (0.0, 0.01, 0.99, 1.0, -1.0, np.nan, np.inf):
         with pytest.raises(ValueError, match="share must leave images on both sides"):
             data.validation(share)
 

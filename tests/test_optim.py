@@ -289,3 +289,10 @@ def test_what_is_mistaken_for_a_state_or_a_gradient_is_named():
         TypeError, match=r"LBFGS: give a function that returns \(value, grads\), such as nc.value_and_grad"
     ):
         optim.LBFGS().minimize(lambda p: np.sum(p**2), P)
+
+
+def test_a_falling_rate_is_whole_for_half_the_steps_and_then_goes_to_zero():
+    lr = nc.optim.falling(0.4, 10)
+    np.testing.assert_allclose([lr(k) for k in (1, 5, 6, 8, 10, 11, 99)], [0.4, 0.4, 0.4, 0.24, 0.08, 0.0, 0.0])
+    with pytest.raises(ValueError, match="falling: rate must be positive, got 0"):
+        nc.optim.falling(0, 10)

@@ -204,7 +204,7 @@ def test_reports_are_collected_in_one_table(tmp_path):
     assert [line.split(" | ")[:3] for line in lines[2:]] == [
         ["| fitting", "one", "0.125"], ["| fitting", "two", ""], ["| more", "one", "0.125"], ["| more", "two", ""],
     ]  # fmt: skip
-    assert "quick, seed 2" in lines[-1]
+    assert "quick, seed 2, 40 steps" in lines[-1]
     (tmp_path / "a" / "report.json").write_text("{")
     with pytest.raises(ValueError, match="is damaged"):
         reports(tmp_path)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import node_core as nc
-from node_core.models import PoissonProcess, draw_events, fit_events
+from node_core.models import Planar, PoissonProcess, draw_events, fit_events
 from tests.oracles import worst
 
 
@@ -93,6 +93,13 @@ def test_an_intensity_of_two_waves_is_recovered():
     assert off < 0.02
 
 
+def test_any_field_with_an_init_brings_its_parameters():
+    process = PoissonProcess((0.0, 1.0), latent=2, field=Planar(2, 3))
+    params = process.init(0)
+    assert len(params["field"]) == 3  # the layers of its hypernetwork
+    assert np.isfinite(process.log_prob(params, [0.2, 0.7]))
+
+
 # --- what is refused ---
 
 EVENTS = [
@@ -125,6 +132,7 @@ def test_wrong_events_are_named(events, message):
         (lambda: PoissonProcess((0.0, 1.0)).init(0, rate=0.0), "rate must be a positive number, got 0.0"),
         (lambda: constant(1.0).intensity({}, [7.0]), r"time 0 is outside of the window \[1, 5\]: 7"),
         (lambda: draw_events(0, wavy, (0.0, 10.0), 20.0), "the intensity must lie within 0 and 20, at t = "),
+        (lambda: draw_events(0, lambda t: t * np.nan, (0.0, 10.0), 20.0), "at t = .* it is nan"),
     ],
 )  # fmt: skip
 def test_a_wrong_setting_is_named(make, message):

@@ -64,7 +64,10 @@ def jvp_many(fun: Callable, primals: tuple, tangents: Sequence) -> tuple[Any, An
 
 
 def _count(tangents: Sequence) -> int:
-    return next(len(t) for t in tangents if t is not None)
+    counts = {len(t) for t in tangents if t is not None}
+    if len(counts) != 1:
+        raise ValueError(f"jvp_many: the tangents must be as many for every leaf that moves, got {sorted(counts)}")
+    return counts.pop()
 
 
 def _still(x: Any) -> np.ndarray:

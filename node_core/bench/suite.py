@@ -70,16 +70,26 @@ def run_suite(suite: str, against: Sequence[str], repeats: int = 7) -> Iterator[
                 continue
             key = f"{row.contestant}:{arguments[0]}"
             if key not in cold:
-                cold[key] = cold_start(row.contestant, arguments[0])
+                try:
+                    cold[key] = cold_start(row.contestant, arguments[0])
+                except RuntimeError as error:
+                    cold[key] = None
+                    yield f"{name}: {error}"
             yield dataclasses.replace(row, first_call=cold[key])
 
 
 def cold_start(contestant: str, adjoint: bool, repeats: int = 3) -> float:
-    """Median seconds of a fresh process that imports, compiles and computes the spiral's first gradient."""
+    """Median seconds of a fresh process that imports, compiles and computes the spiral's first gradient.
+
+    RuntimeError, with the last line it printed, if it fails.
+    """
     seconds = []
     for _ in range(repeats):
         command = [sys.executable, "-m", "node_core.bench.first", contestant, str(int(adjoint))]
         start = time.perf_counter()
-        subprocess.run(command, check=True, env=dict(os.environ), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        ran = subprocess.run(command, check=False, env=dict(os.environ), capture_output=True, text=True)
         seconds.append(time.perf_counter() - start)
+        if ran.returncode:
+            last = (ran.stderr.strip().splitlines() or ["no word"])[-1]
+            raise RuntimeError(f"{contestant} failed in a fresh process: {last}")
     return median(seconds)

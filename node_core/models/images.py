@@ -39,7 +39,7 @@ class Images:
         (7, 3, True)
         """
         order = np.random.default_rng(seed).permutation(len(self.x))
-        held = round(share * len(order))
+        held = round(share * len(order)) if 0 < share < 1 else 0
         if not 0 < held < len(order):
             raise ValueError(f"Images: share must leave images on both sides, got {share} of {len(order)}")
         rest, part = order[held:], order[:held]

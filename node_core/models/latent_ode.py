@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ..autodiff import grad
+from ..autodiff import grad, stop_gradient
 from ..checks import whole_number
 from ..nn import MLP, Linear, RNNCell, elu, gaussian_log_likelihood
 from ..optim import Adam
@@ -44,7 +44,8 @@ class LatentODE:
     Further keywords (gradient, method, rtol, atol, ...) go to `odeint`; gradient is "adjoint" unless given.
 
     Everywhere t (T,) increases, x is (T, N, d), mask (T, N) of 0 and 1 or None for ones; what x holds where the mask is
-    0 does not matter. All of it is differentiable in the parameters. Draw noise outside of `nc.compile`, with `noise`.
+    0 does not matter. All of it is differentiable in the parameters; what `refine` finds is a constant. Draw noise
+    outside of `nc.compile`, with `noise`.
 
     >>> from node_core.models import LatentODE, spirals
     >>> model, data = LatentODE(2), spirals(0, 5, kept=30)
@@ -156,10 +157,10 @@ class LatentODE:
         x, mask = checked_series("LatentODE", self.d, t, x, mask, dtype_of(params))
         return self._bound(params, t, x, mask, noise, events)[0]
 
-    def loss(self, params: Any, t: Any, x: Any, mask: Any, noise: Any) -> Any:
+    def loss(self, params: Any, t: Any, x: Any, mask: Any, noise: Any, events: Any = None) -> Any:
         """Minus the mean of `elbo` over the series, and of `consistency` times `agreement`; for `fit_series`."""
         x, mask = checked_series("LatentODE", self.d, t, x, mask, dtype_of(params))
-        elbo, *path = self._bound(params, t, x, mask, noise, None)
+        elbo, *path = self._bound(params, t, x, mask, noise, events)
         return -np.mean(elbo + self.consistency * self._agreement(params, *path, mask) if self.consistency else elbo)
 
     def agreement(self, params: Any, t: Any, x: Any, mask: Any, noise: Any) -> Any:
@@ -199,6 +200,7 @@ class LatentODE:
         The recognition net answers at once, and for all series alike; the model itself often knows better where a
         series has come from (semi-amortised inference, Kim et al. 2018).
         """
+        t, params = t if hasattr(t, "dtype") else np.asarray(t, float), stop_gradient(params)
         x, mask = checked_series("LatentODE", self.d, t, x, mask, dtype_of(params))
         z0, steps = self._encode(params, t, x, mask)[0], whole_number("LatentODE", "steps", steps, least=0)
         optimizer = Adam(lambda step: 0.05 * (steps + 1 - step) / steps)
@@ -232,7 +234,7 @@ class LatentODE:
     def extrapolate(self, params: Any, t: Any, x: Any, mask: Any, at: Any, noise: Any = None, refine: int = 0) -> Any:
         """`reconstruct` at times outside of the window: all after t[-1], or all before t[0] and then falling."""
         t, at = np.asarray(t, float), np.asarray(at, float)
-        if at.ndim != 1 or not (np.all(at > t[-1]) or np.all(at < t[0])):
+        if at.ndim != 1 or len(at) == 0 or not (np.all(at > t[-1]) or np.all(at < t[0])):
             raise ValueError(f"LatentODE: at must hold times after t[-1] = {t[-1]}, or before t[0] = {t[0]}")
         return self.reconstruct(params, t, x, mask, noise, at, refine)
 

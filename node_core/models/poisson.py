@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..checks import whole_number
-from ..nn import MLP, Layer, Module
+from ..nn import MLP, Layer
 from ..program import compile
 from ..solve import odeint
 
@@ -116,7 +116,7 @@ class PoissonProcess:
         if not (math.isfinite(rate) and rate > 0):
             raise ValueError(f"PoissonProcess: rate must be a positive number, got {rate!r}")
         rng = np.random.default_rng(rng)
-        field, log_rate = (part.init(rng) if isinstance(part, Module) else {} for part in (self.field, self.log_rate))
+        field, log_rate = (part.init(rng) if hasattr(part, "init") else {} for part in (self.field, self.log_rate))
         if type(self.log_rate) is MLP:
             log_rate[-1]["b"] = log_rate[-1]["b"] + math.log(rate)
         return {"start": rng.standard_normal(self.latent), "field": field, "rate": log_rate}
@@ -182,8 +182,9 @@ def draw_events(rng: Any, intensity: Callable, span: Sequence[float], most: floa
     rng, (start, end) = np.random.default_rng(rng), _checked_span(span)
     t = np.sort(rng.uniform(start, end, rng.poisson(most * (end - start))))
     rates = np.asarray(intensity(t), float)
-    if np.any(rates > most) or np.any(rates < 0):
-        bad = np.flatnonzero((rates > most) | (rates < 0))[0]
+    allowed = (rates >= 0) & (rates <= most)
+    if not np.all(allowed):
+        bad = np.flatnonzero(~allowed)[0]
         raise ValueError(
             f"draw_events: the intensity must lie within 0 and {most:g}, at t = {t[bad]:g} it is {rates[bad]:g}"
         )

@@ -48,7 +48,7 @@ class RNNPredictor:
         x, mask = checked_series("RNNPredictor", self.d, t, x, mask, dtype_of(params))
         predicted = self.out(params["out"], np.stack(self._run(params, t, x, mask)[0]))
         later = mask * (np.cumsum(mask, axis=0) > 1.5)
-        return np.sum(later[..., None] * (predicted - x) ** 2) / (self.d * np.sum(later))
+        return np.sum(later[..., None] * (predicted - x) ** 2) / (self.d * np.maximum(np.sum(later), 1))
 
     def extrapolate(self, params: Any, t: Any, x: Any, mask: Any, at: Any) -> Any:
         """(F, N, d) at increasing times `at` (F,) after t[-1], each prediction being the next input.

@@ -86,12 +86,15 @@ def events_on_grid(
 def checked_series(owner: str, d: int, t: Any, x: Any, mask: Any, dtype: Any) -> tuple[Any, Any]:
     """``(x (T, N, d), mask (T, N))`` in dtype, zeros where the mask is 0; mask None stands for ones.
 
-    ValueError for shapes that do not fit, for values seen that are not finite, and for a series never seen.
+    ValueError for shapes that do not fit, times that do not increase, values seen that are not finite, and for a series
+    never seen.
     """
     x = x if hasattr(x, "dtype") else np.asarray(x)
     shape = np.shape(x)
     if len(shape) != 3 or shape[2] != d or shape[0] != len(t):
         raise ValueError(f"{owner}: x must be (T, N, {d}) with T = {len(t)} times, got shape {shape}")
+    if isinstance(t, (np.ndarray, list, tuple)):  # traced values cannot be looked at
+        _checked_times(owner, np.asarray(t, float))
     mask = np.ones(shape[:2]) if mask is None else mask if hasattr(mask, "dtype") else np.asarray(mask)
     if np.shape(mask) != shape[:2]:
         raise ValueError(f"{owner}: mask must be (T, N) = {shape[:2]}, got shape {np.shape(mask)}")
@@ -100,6 +103,14 @@ def checked_series(owner: str, d: int, t: Any, x: Any, mask: Any, dtype: Any) ->
     mask = mask if mask.dtype == dtype else mask.astype(dtype)
     x = x if x.dtype == dtype else x.astype(dtype)
     return np.where(mask[..., None] > 0, x, 0), mask
+
+
+def _checked_times(owner: str, t: np.ndarray) -> None:
+    late = np.flatnonzero(~(np.diff(t) > 0))
+    if len(late):
+        raise ValueError(f"{owner}: t must increase, but {t[late[0]]} comes before {t[late[0] + 1]}")
+    if not np.all(np.isfinite(t)):
+        raise ValueError(f"{owner}: t must be finite, got {t[~np.isfinite(t)][0]}")
 
 
 def _checked_values(owner: str, x: np.ndarray, mask: np.ndarray) -> None:

@@ -120,6 +120,7 @@ def fit_series(
     x: Any,
     mask: Any = None,
     *,
+    events: Any = None,
     steps: int = 1000,
     batch: int | None = None,
     optimizer: Any = None,
@@ -130,7 +131,8 @@ def fit_series(
 ) -> Trained:
     """Minimise ``model.loss`` over series: minus the ELBO of a `LatentODE`, the squared error of an `RNNPredictor`.
 
-    t (T,), x (T, N, d), mask (T, N) or None: see `union_grid`. batch: series a step, at random (all, if None).
+    t (T,), x (T, N, d), mask (T, N) or None: see `union_grid`. events: counts (T, N) as `events_on_grid` makes them,
+    for a LatentODE(..., events=True). batch: series a step, at random (all, if None).
     optimizer: Adam(1e-2) by default; callback and state as in `fit_likelihood`. max_norm: a larger gradient is scaled
     down to it, without which one step out of thousands can undo what a recurrent net has learned.
     """
@@ -139,13 +141,15 @@ def fit_series(
     n = x.shape[1]
     batch = n if batch is None else min(n, whole_number("fit_series", "batch", batch))
 
-    def loss(params: Any, x: Any, mask: Any, noise: Any) -> Any:
-        return model.loss(params, t, x, mask, noise)
+    counts = [] if events is None else [_checked_counts(model, events, mask.shape).astype(dtype)]
+
+    def loss(params: Any, x: Any, mask: Any, noise: Any, *counts: Any) -> Any:
+        return model.loss(params, t, x, mask, noise, *counts)
 
     def batches() -> Iterator[tuple]:
         while True:
             some = slice(None) if batch == n else rng.choice(n, batch, replace=False)
-            yield x[:, some], mask[:, some], model.noise(rng, batch, dtype)
+            yield x[:, some], mask[:, some], model.noise(rng, batch, dtype), *(each[:, some] for each in counts)
 
     optimizer = Adam(1e-2) if optimizer is None else optimizer
     more = {"optimizer": optimizer, "state": state, "callback": callback, "max_norm": max_norm}
@@ -262,6 +266,16 @@ def _given(data: Any) -> Any:
     if callable(data):
         raise ValueError("fit_likelihood: with a function that makes data, batch must be an int, got None")
     return data
+
+
+def _checked_counts(model: Any, events: Any, shape: tuple) -> np.ndarray:
+    events = np.asarray(events)
+    if not hasattr(model, "log_intensity"):
+        raise TypeError(f"fit_series: {type(model).__name__} has no events; they are for a LatentODE(..., events=True)")
+    real = events.shape == shape and events.dtype.kind in "iuf"
+    if not real or not np.all((events >= 0) & (events == np.floor(events))):
+        raise ValueError(f"fit_series: events must be counts of shape {shape}, got {events.dtype} {events.shape}")
+    return events
 
 
 def _checked_data(flow: Flow, data: Any) -> np.ndarray:

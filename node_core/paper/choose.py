@@ -1,7 +1,7 @@
 """How many epochs the networks need on the digits, by images held out of the training part, never by those of the test.
 
 ``python -m node_core.paper.choose`` trains ResNet and ODE-Net for each number of epochs on three different parts of
-the training images, from two seeds each, and prints the mean error on the rest of them. It takes an hour.
+the training images, from two seeds each, and prints the mean error on the rest of them.
 """
 
 from __future__ import annotations

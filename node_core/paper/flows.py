@@ -24,7 +24,7 @@ from ..models import (
     two_circles,
     two_moons,
 )
-from ..optim import Adam, RMSprop
+from ..optim import Adam, RMSprop, falling
 from .experiment import Experiment, Row, Training
 
 __all__ = ["DENSITY", "LIKELIHOOD"]
@@ -41,12 +41,8 @@ def _flow(kind: str, units: int, toward: str) -> Any:
 
 
 def _optimizer(kind: str, rate: float, steps: int) -> Any:
-    """The paper's choice; the rate falls to zero over the second half."""
-
-    def lr(step: int) -> float:
-        return rate * min(1.0, 2.0 * (steps + 1 - step) / steps)
-
-    return Adam(lr) if kind == "CNF" else RMSprop(lr)
+    """The paper's choice."""
+    return (Adam if kind == "CNF" else RMSprop)(falling(rate, steps))
 
 
 # --- figure 4 ---

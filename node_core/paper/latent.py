@@ -28,7 +28,7 @@ from ..models import (
     spirals,
 )
 from ..models.training import ThenDecay
-from ..optim import Adam
+from ..optim import Adam, falling
 from .experiment import Experiment, Row, Training
 
 __all__ = ["LATENT", "POISSON"]
@@ -70,7 +70,7 @@ def _spiral_trainings(quick: bool) -> list[Training]:
 def _spiral_training(kind: str, kept: int, quick: bool) -> Training:
     model, data = _model(kind), spirals(kept, 200 if quick else 1000, kept=kept)
     steps = 700 if quick else 20_000
-    optimizer = Adam(lambda step: 0.01 * min(1.0, 2.0 * (steps + 1 - step) / steps))
+    optimizer = Adam(falling(0.01, steps))
 
     def go(params: Any, state: Any, steps: int, rng: np.random.Generator, callback: Callable) -> Trained:
         return fit_series(

@@ -56,11 +56,13 @@ def run(
         return ended
     done = _resumed(out, _settings(experiment, quick, seed))
     with _asked_to_stop() as asked:
-        for training in experiment.trainings(quick):
+        trainings = experiment.trainings(quick)
+        for training in trainings:
             if training.key not in done["figures"]:
                 _finish(training, done, out, report, save_every, asked)
     found = {
         **_settings(experiment, quick, seed),
+        "steps": sorted({training.steps for training in trainings}),
         "seconds": round(done["seconds"], 1),
         "rows": [asdict(row) for row in experiment.rows(done["figures"])],
         "figures": done["figures"],
@@ -222,6 +224,7 @@ def table(found: list[dict]) -> str:
         settings = f"{'quick, ' if report['quick'] else ''}seed {report['seed']}"
         if "data" in report:
             settings += f", {report['data']}"
+        settings += f", {' or '.join(map(str, report['steps']))} steps"
         for row in report["rows"]:
             printed = "" if row["printed"] is None else f"{row['printed']:g}{row['unit']}"
             lines.append(
