@@ -28,6 +28,9 @@ class Hypernetwork(Module):
     >>> hyper = nc.nn.Hypernetwork(nc.nn.Linear(2, 3), [16])
     >>> hyper(hyper.init(0), 0.5, np.ones((4, 2))).shape
     (4, 3)
+    >>> ode = nc.NeuralODE(nc.nn.Hypernetwork(nc.nn.MLP([2, 16, 2]), [16]))  # a field that changes with t
+    >>> ode(ode.init(0), np.ones((4, 2)), [0.0, 1.0]).shape
+    (2, 4, 2)
     """
 
     def __init__(
