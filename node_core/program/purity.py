@@ -52,7 +52,8 @@ def _rounding_explains(name: str, fun: Callable, leaves: list, got: list, wanted
     """Whether fun, called again, gives the same bits, and moves as far when its arguments change in the last bits.
 
     Where the argument of a relu passes 0 between two steps of a solve, say, the gradient jumps, by more than the
-    rounding that decides on which side it is.
+    rounding that decides on which side it is; and where rounding decides whether a step is taken, by as much as the
+    solve's tolerance allows.
     """
     if not all(map(_same, _called(name, fun, leaves), wanted)):
         return False
@@ -71,11 +72,15 @@ def _rounding_explains(name: str, fun: Callable, leaves: list, got: list, wanted
 
 
 def _perturbed(x: object, ulps: float, rng: np.random.Generator) -> object:
-    """A floating array with each entry moved by so many units in the last place, up or down; anything else as it is."""
+    """A floating array with each entry moved by so many units in the last place, up or down; anything else as it is.
+
+    Whole numbers stay, too: they may be those of a mask, which its function insists on.
+    """
     if not isinstance(x, (np.ndarray, np.generic)) or x.dtype.kind not in "fc":
         return x
     moved = x * (1 + ulps * np.finfo(x.dtype).eps * rng.choice([-1.0, 1.0], x.shape)).astype(x.dtype)
-    return np.asarray(moved) if isinstance(x, np.ndarray) else moved
+    moved = np.where(x == np.rint(x), x, moved).astype(x.dtype)
+    return moved if isinstance(x, np.ndarray) else moved[()]
 
 
 def _distance(x: object, y: object) -> float:
