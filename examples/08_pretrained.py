@@ -9,20 +9,8 @@ from pathlib import Path
 import numpy as np
 
 import node_core as nc
-from node_core.models import (
-    CNF,
-    LatentODE,
-    ODENet,
-    Planar,
-    PlanarFlow,
-    PoissonProcess,
-    ResNet,
-    RNNPredictor,
-    digits,
-    rmse,
-    spirals,
-    two_moons,
-)
+from node_core import models
+from node_core.models import CNF, LatentODE, Planar, PlanarFlow, PoissonProcess, RNNPredictor, rmse
 
 MODELS = Path(__file__).parent / "models"
 
@@ -34,15 +22,15 @@ y = ode(params, np.array([2.0, 0.0]), np.linspace(0.0, 25.0, 1000))  # (1000, 2)
 print(f"spiral: from (2, 0) to ({y[-1, 0]:.2f}, {y[-1, 1]:.2f}) at t = 25")
 
 # Digits, by the ODE-Net and by its twin.
-data = digits()
-for name, net in (("odenet", ODENet), ("resnet", ResNet)):
+data = models.digits()
+for name, net in (("odenet", models.ODENet), ("resnet", models.ResNet)):
     net = net((1, 8, 8), width=16, downsamplings=1)
     params = nc.load(MODELS / f"{name}.npz")
     wrong = net.error(params, data.test_x, data.test_labels)
     print(f"{name}: {100 * wrong:.1f} % of {len(data.test_x)} digits wrong, {net.count()} parameters")
 
 # Two moons, by the continuous and by the discrete flow: densities of given points, and draws.
-held_out = two_moons(12345, 2000)
+held_out = models.two_moons(12345, 2000)
 for name, flow in (
     ("cnf", CNF(Planar(2, 64), 2, rtol=1e-5, atol=1e-5)),
     ("planar_flow", PlanarFlow(2, 64, toward="base")),
@@ -52,7 +40,7 @@ for name, flow in (
     print(f"{name}: held-out log-likelihood {likelihood:.3f}; 500 draws have the mean {np.mean(x, axis=0).round(2)}")
 
 # Spirals seen at 30 of 100 irregular times, by the latent ODE and by the recurrent net: where do they go?
-seen = spirals(1, 200, kept=30, starts=(100, 300))
+seen = models.spirals(1, 200, kept=30, starts=(100, 300))
 for name, model, more in (("latent_ode", LatentODE(2), {"refine": 50}), ("rnn", RNNPredictor(2), {})):
     params = nc.load(MODELS / f"{name}.npz")
     beyond = model.extrapolate(params, seen.t, seen.x, seen.mask, seen.future, **more)  # (100, 200, 2)
