@@ -11,7 +11,7 @@ After the table: a net, its parameters and the comparison that the tests of Prog
 
 import numpy as np
 
-from node_core import autodiff, tree
+from node_core import autodiff, models, tree
 from node_core.autodiff.convolution import CONV2D, CONV2D_INPUT, CONV2D_WEIGHT
 
 INDEX = np.array([[0, 2], [1, 0]])
@@ -394,3 +394,11 @@ def assert_close(got, want, tolerance):
         assert np.shape(g) == w.shape
         scale = np.max(np.abs(w[np.isfinite(w)]), initial=1e-300)
         np.testing.assert_allclose(g, w, rtol=tolerance, atol=tolerance * scale)
+
+
+def irregular(n=4, seed=0):
+    """Series of 2 to 4 points each at its own times, as lists and as one batch."""
+    rng = np.random.default_rng(seed)
+    times = [np.sort(rng.uniform(0.0, 2.0, 2 + i % 3)) for i in range(n)]
+    values = [rng.standard_normal((len(own), 2)) for own in times]
+    return times, values, models.union_grid(times, values)

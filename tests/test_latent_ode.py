@@ -11,11 +11,9 @@ from node_core.models import (
     RNNPredictor,
     events_on_grid,
     fit_series,
-    rmse,
     spirals,
-    union_grid,
 )
-from node_core.models.series import gaps
+from tests.cases import irregular
 from tests.oracles import worst
 
 TIGHT = {"rtol": 1e-10, "atol": 1e-11}
@@ -26,74 +24,6 @@ def small(**keywords):
     """A model of two-dimensional series, and its parameters."""
     model = LatentODE(2, **{"latent": 3, "hidden": 5, "rnn": 4, "decoder": 5, **keywords})
     return model, model.init(0)
-
-
-def irregular(n=4, seed=0):
-    """Series of 2 to 4 points each at its own times, as lists and as one batch."""
-    rng = np.random.default_rng(seed)
-    times = [np.sort(rng.uniform(0.0, 2.0, 2 + i % 3)) for i in range(n)]
-    values = [rng.standard_normal((len(own), 2)) for own in times]
-    return times, values, union_grid(times, values)
-
-
-# --- data ---
-
-
-def test_spirals_are_seeded_and_shaped():
-    one, two, other = spirals(3, 6, kept=30), spirals(3, 6, kept=30), spirals(4, 6, kept=30)
-    shapes = {name: np.shape(value) for name, value in vars(one).items()}
-    assert shapes == {
-        "t": (100,), "future": (100,), "x": (100, 6, 2), "mask": (100, 6), "true": (200, 6, 2), "clockwise": (6,),
-    }  # fmt: skip
-    assert all(np.array_equal(value, vars(two)[name]) for name, value in vars(one).items())
-    assert not np.array_equal(one.true, other.true)
-    assert np.all(np.sum(one.mask, axis=0) == 30)
-    assert np.all(one.x[one.mask == 0] == 0)
-    assert len({tuple(column) for column in one.mask.T}) == 6  # each at its own times
-    np.testing.assert_array_equal(one.beyond, one.true[100:])
-    np.testing.assert_allclose(np.diff(np.concatenate([one.t, one.future])), 6 * np.pi / 499, rtol=1e-12)
-
-
-def test_half_of_the_spirals_turn_clockwise_and_all_go_outward():
-    data = spirals(0, 10)
-    x, y = data.true[..., 0], data.true[..., 1]
-    turned = x[:-1] * y[1:] - y[:-1] * x[1:]  # positive: counter-clockwise
-    assert np.sum(data.clockwise) == 5
-    np.testing.assert_array_equal(np.all(turned < 0, axis=0), data.clockwise)
-    np.testing.assert_array_equal(np.all(turned > 0, axis=0), ~data.clockwise)
-    assert np.all(np.diff(np.hypot(x, y), axis=0) > 0)
-
-
-def test_starts_of_the_spirals_say_where_they_end():
-    whole = 0.3 * 6 * np.pi  # the radius at the 500th point
-    for starts, first, last in (((100, 400), 100, 598), ((100, 300), 100, 498)):
-        radius = np.linalg.norm(spirals(0, 2000, starts=starts).true, axis=2)
-        np.testing.assert_allclose(np.min(radius), whole * first / 499, rtol=1e-12)
-        np.testing.assert_allclose(np.max(radius), whole * last / 499, rtol=1e-12)
-
-
-def test_noise_of_the_spirals_is_what_was_asked_for():
-    data = spirals(0, 200, noise=0.3)
-    noise = data.x - data.true[:100]  # 40,000 numbers: the error of the deviation is 0.3 / sqrt(80,000)
-    assert np.std(noise) == pytest.approx(0.3, abs=4 * 0.3 / np.sqrt(80_000))
-    assert abs(np.mean(noise)) < 4 * 0.3 / np.sqrt(40_000)
-    np.testing.assert_array_equal(spirals(0, 2, noise=0.0).x, spirals(0, 2, noise=0.0).true[:100])
-
-
-def test_union_grid_holds_each_series_at_its_own_times():
-    times, values, (t, x, mask) = irregular()
-    np.testing.assert_array_equal(t, np.unique(np.concatenate(times)))
-    for i, (own, seen) in enumerate(zip(times, values, strict=True)):
-        np.testing.assert_array_equal(t[mask[:, i] == 1], own)
-        np.testing.assert_array_equal(x[mask[:, i] == 1, i], seen)
-    assert np.all(x[mask == 0] == 0)
-
-
-def test_gaps_count_from_the_last_sight():
-    mask = np.array([[0, 1], [1, 0], [0, 0], [1, 1], [0, 0]], float)
-    before, left = gaps(np.array([0.0, 1.0, 3.0, 6.0, 10.0]), mask)
-    np.testing.assert_array_equal(before.T, [[0, 0, 2, 5, 4], [0, 1, 3, 6, 4]])
-    np.testing.assert_array_equal(left, [4, 4])
 
 
 # --- the encoder ---
@@ -202,18 +132,6 @@ def test_compiled_value_and_gradient_equal_the_uncompiled(gradient):
         wanted, wanted_grads = nc.value_and_grad(model.loss)(*args)
         assert value == pytest.approx(wanted, rel=1e-12)
         assert worst(grads, wanted_grads) < 1e-10  # rounding moves the length of a step
-
-
-@pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("told", [True, False])
-def test_gradients_of_the_baseline_compiled_and_not_equal_central_differences(told):
-    model = RNNPredictor(2, rnn=4, gaps=told)
-    params, (_, _, (t, x, mask)) = model.init(0), irregular()
-    nc.check_grads(lambda params, x: model.loss(params, t, x, mask), (params, x))
-    value, grads = nc.compile(nc.value_and_grad(model.loss))(params, t, x, mask)
-    wanted, wanted_grads = nc.value_and_grad(model.loss)(params, t, x, mask)
-    assert value == pytest.approx(wanted, rel=1e-12)
-    assert worst(grads, wanted_grads) < 1e-12
 
 
 def test_float32_stays_float32():
@@ -357,38 +275,6 @@ def test_extrapolation_goes_on_from_the_reconstruction_both_ways():
     np.testing.assert_array_equal(model.decode(params, np.ones((4, 3)), [0.0]).shape, (1, 4, 2))
 
 
-def test_the_baseline_looks_at_the_past_only_and_goes_on_from_its_predictions():
-    model = RNNPredictor(2, rnn=6)
-    params, data = model.init(0), spirals(0, 3, kept=30)
-    k = 60
-    changed = np.where(np.arange(100)[:, None, None] >= k, data.x + 1.0, data.x)
-    one, two = (model.predict(params, data.t, x, data.mask) for x in (data.x, changed))
-    np.testing.assert_array_equal(one[: k + 1], two[: k + 1])
-    assert worst(one[k + 1 :], two[k + 1 :]) > 1e-3
-    # a window that ends with its own predictions foretells what the shorter one does
-    short = model.extrapolate(params, data.t[:k], data.x[:k], data.mask[:k], data.t[k:])
-    longer = np.concatenate([data.x[:k], short[:20]]), np.concatenate([data.mask[:k], np.ones((20, 3))])
-    np.testing.assert_allclose(model.extrapolate(params, data.t[:80], *longer, data.t[80:]), short[20:], rtol=1e-12)
-
-
-def test_only_the_baseline_with_gaps_minds_the_times():
-    t, x = np.arange(3.0), np.random.default_rng(0).standard_normal((3, 2, 2))
-    for told in (True, False):
-        model = RNNPredictor(2, rnn=6, gaps=told)
-        params = model.init(0)
-        near, far = (model.extrapolate(params, t, x, None, at) for at in ([3.0, 4.0], [5.0, 9.0]))
-        assert np.array_equal(near, far) is not told
-
-
-def test_the_baseline_has_nothing_to_predict_of_series_seen_once():
-    model = RNNPredictor(2, rnn=3)
-    assert model.loss(model.init(0), [0.0, 1.0], np.ones((2, 2, 2)), np.array([[1, 0], [0, 1]])) == 0.0
-
-
-def test_rmse_is_over_all_numbers():
-    assert rmse(np.zeros((2, 1, 2)), np.array([[[3.0, 4.0]], [[0.0, 0.0]]])) == pytest.approx(2.5)
-
-
 # --- training ---
 
 
@@ -398,14 +284,6 @@ def test_a_short_training_lowers_the_loss_by_two_thirds():
     result = fit_series(model, model.init(0), data.t, data.x, data.mask, steps=100, batch=16)
     assert np.mean(result.losses[-10:]) < np.mean(result.losses[:10]) / 3
     assert result.stopped is None
-
-
-@pytest.mark.parametrize("told", [True, False])
-def test_a_short_training_of_the_baseline_lowers_the_loss_by_two_thirds(told):
-    data = spirals(0, 32, kept=15, points=40)
-    model = RNNPredictor(2, rnn=12, gaps=told)
-    result = fit_series(model, model.init(0), data.t, data.x, data.mask, steps=60)
-    assert result.losses[-1] < result.losses[0] / 3
 
 
 def test_a_model_with_events_learns_from_both():
@@ -425,8 +303,12 @@ def test_a_model_with_events_learns_from_both():
     assert nc.tree.ravel(after["rate"])[0].tolist() != nc.tree.ravel(before["rate"])[0].tolist()
     with pytest.raises(TypeError, match="fit_series: RNNPredictor has no events"):
         fit_series(RNNPredictor(1), RNNPredictor(1).init(0), *grid[:3], events=grid[3])
-    with pytest.raises(ValueError, match=r"events must be counts of shape .*, got float64"):
-        fit_series(model, before, *grid[:3], events=grid[3] + 0.5)
+    with pytest.raises(ValueError, match=r"events must be counts of shape .*, got float64 \(2, 20\)"):
+        fit_series(model, before, *grid[:3], events=grid[3][:2])
+    with pytest.raises(ValueError, match=r"events must be counts; at time 3, series 0 it is -1.0"):
+        fit_series(model, before, *grid[:3], events=np.where(np.arange(len(grid[0]))[:, None] == 3, -1.0, grid[3]))
+    with pytest.raises(ValueError, match=r"learns its intensity from events; give events=counts"):
+        fit_series(model, before, *grid[:3])
 
 
 def test_a_large_gradient_is_scaled_down():
@@ -444,16 +326,6 @@ def test_a_large_gradient_is_scaled_down():
 # --- what is refused ---
 
 
-def test_wrong_events_of_a_series_are_named_with_it():
-    t, x, mask = union_grid([[0.0, 1.0], [0.5]], [np.zeros((2, 1)), np.zeros((1, 1))])
-    with pytest.raises(ValueError, match=r"series 1: events are out of order: series 1: event 0 is 0.7"):
-        events_on_grid(t, x, mask, [[], [0.7, 0.2]])
-    with pytest.raises(ValueError, match="series 0: event 0 is negative: -1"):
-        events_on_grid(t, x, mask, [[-1.0], []])
-    with pytest.raises(ValueError, match="one array of events for each of 2 series, got 1"):
-        events_on_grid(t, x, mask, [[]])
-
-
 MODEL, PARAMS = small()
 T, X = np.array([0.0, 1.0, 2.0]), np.zeros((3, 2, 2))
 GAP = np.array([[1, 0], [1, 0], [1, 0]])
@@ -462,22 +334,13 @@ GAP = np.array([[1, 0], [1, 0], [1, 0]])
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: spirals(0, 0), "spirals: n must be a positive int, got 0"),
-        (lambda: spirals(0, 3, kept=101), "spirals: of 100 points one cannot keep 101"),
-        (lambda: spirals(0, 3, starts=(100, 100)), r"starts must be \(first, end\) within 0 and 500, got \(100, 100\)"),
-        (lambda: spirals(0, 3, noise=-1.0), "noise must be a non-negative number, got -1.0"),
-        (lambda: union_grid([[0.0]], []), "one array of values for each of times, got 0 and 1"),
-        (lambda: union_grid([[0.0, 1.0]], [[[1.0]]]), r"series 0 must have times \(n,\) and values \(n, d\)"),
-        (lambda: union_grid([[1.0, 0.5]], np.ones((1, 2, 1))), "increasing times, but 1.0 comes before 0.5"),
-        (lambda: union_grid([[0.0, np.nan]], np.ones((1, 2, 1))), "series 0 has a time that is not finite, at 1: nan"),
-        (lambda: union_grid([[0.0]], [[[np.inf]]]), r"series 0 has a value that is not finite, at 0: \[inf\]"),
-        (lambda: union_grid([[0.0], [0.0]], [[[1.0]], [[1.0, 2.0]]]), r"as many columns, got \[1, 2\]"),
         (lambda: LatentODE(0), "LatentODE: d must be a positive int, got 0"),
         (lambda: MODEL.encode(PARAMS, T[[0, 2, 1]], X), "LatentODE: t must increase, but 2.0 comes before 1.0"),
         (lambda: MODEL.encode(PARAMS, T[[0, 0, 1]], X), "LatentODE: t must increase, but 0.0 comes before 0.0"),
         (lambda: MODEL.encode(PARAMS, [0.0, np.nan, 1.0], X), "LatentODE: t must increase, but 0.0 comes before nan"),
         (lambda: MODEL.encode(PARAMS, [0.0, 1.0, np.inf], X), "LatentODE: t must be finite, got inf"),
         (lambda: MODEL.extrapolate(PARAMS, T, X, None, []), r"at must hold times after t\[-1\] = 2.0"),
+        (lambda: MODEL.encode(PARAMS, T, X[:, :0]), r"x must hold a series and a time at least, got shape \(3, 0, 2\)"),
         (lambda: LatentODE(2, consistency=-1.0), "consistency must be a number of at least 0, got -1.0"),
         (lambda: MODEL.reconstruct(PARAMS, T, X, noise=np.ones((2, 3)), refine=5), "give one of the two"),
         (lambda: MODEL.refine(PARAMS, T, X, steps=-1), "LatentODE: steps must be an int of at least 0, got -1"),
@@ -493,8 +356,6 @@ GAP = np.array([[1, 0], [1, 0], [1, 0]])
         (lambda: MODEL.log_intensity(PARAMS, np.ones(3)), "events need an intensity; give"),
         (lambda: MODEL.decode(PARAMS, np.ones((2, 4)), T), "z0 must end in an axis of length 3, got shape"),
         (lambda: MODEL.extrapolate(PARAMS, T, X, None, [1.5, 3.0]), r"times after t\[-1\] = 2.0, or before"),
-        (lambda: RNNPredictor(2, rnn=0), "RNNPredictor: rnn must be a positive int, got 0"),
-        (lambda: RNNPredictor(2).extrapolate(RNNPredictor(2).init(0), T, X, None, [2.0]), "increasing times after"),
     ],
 )  # fmt: skip
 def test_a_wrong_setting_is_named(make, message):

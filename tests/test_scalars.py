@@ -51,7 +51,10 @@ def test_every_form_of_a_scalar_instruction_equals_numpy(dtype, monkeypatch):
     ]
     x = np.array([0.7, -1.3, 0.4], dtype)
     for function in functions:
-        stacked = lambda x, function=function: np.stack([function(x[0], x[1], x[2])])  # noqa: E731
+
+        def stacked(x, function=function):
+            return np.stack([function(x[0], x[1], x[2])])
+
         compiled = nc.compile(stacked)
         assert "element by element" in compiled.listing(x)
         assert_close(compiled(x), stacked(x), 1e-14 if dtype is np.float64 else 1e-6)

@@ -15,7 +15,8 @@ from .values import natural
 
 NAME = "paper"
 HELP = "reproduce an experiment of Chen et al. (2018)"
-DESCRIPTION = """Run an experiment of the paper and write report.json, model.npz and pictures to a folder.
+DESCRIPTION = """Run an experiment of the paper and write report.json, model.npz and pictures to a folder. In its table
+"printed" is the figure in the paper, where it prints one.
 
 An interrupted run goes on from its checkpoint when it is started again with the same options."""
 EPILOG = """examples:
@@ -55,7 +56,8 @@ def run(arguments: argparse.Namespace) -> int:
         experiment = experiment.on(arguments.data)
     out = arguments.out or Path("paper") / experiment.name
     settings = {"quick": arguments.quick, "seed": arguments.seed}
-    if finished(experiment, out, **settings) is not None:
+    written = [] if finished(experiment, out, **settings) is not None else ["report.json", "model.npz"]
+    if not written:
         print(f"{out} holds this run already; remove it to train anew", file=sys.stderr)
     try:
         with Progress(arguments.quiet) as progress:
@@ -63,9 +65,9 @@ def run(arguments: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print(f"interrupted; the same command goes on from {out / CHECKPOINT}", file=sys.stderr)
         return 1
-    drawn = _draw(experiment, out, report)
+    written += _draw(experiment, out, report)
     print(table([report]))
-    print(f"wrote {', '.join(str(out / name) for name in ('report.json', 'model.npz', *drawn))}")
+    print(f"wrote {', '.join(str(out / name) for name in written) or 'nothing'}")
     return 0
 
 

@@ -86,6 +86,7 @@ class LatentODE:
             "field": MLP([latent, hidden, latent], activations[0], dtype),
             "decoder": MLP([latent, decoder, d], activations[1], dtype),
         }
+        self.events = bool(events)
         if events:
             self.parts["rate"] = MLP([latent, decoder, 1], dtype=dtype)
         self.keywords = {"gradient": gradient, **keywords}

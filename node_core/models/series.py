@@ -93,6 +93,8 @@ def checked_series(owner: str, d: int, t: Any, x: Any, mask: Any, dtype: Any) ->
     shape = np.shape(x)
     if len(shape) != 3 or shape[2] != d or shape[0] != len(t):
         raise ValueError(f"{owner}: x must be (T, N, {d}) with T = {len(t)} times, got shape {shape}")
+    if shape[0] * shape[1] == 0:
+        raise ValueError(f"{owner}: x must hold a series and a time at least, got shape {shape}")
     if isinstance(t, (np.ndarray, list, tuple)):  # traced values cannot be looked at
         _checked_times(owner, np.asarray(t, float))
     mask = np.ones(shape[:2]) if mask is None else mask if hasattr(mask, "dtype") else np.asarray(mask)

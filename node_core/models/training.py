@@ -63,13 +63,18 @@ def match_density(
     callback:   ``callback(step, loss, params)`` after every step, which counts from 1; a true answer stops.
     state:      of the optimiser, to go on with an earlier training (`Trained.state`).
     Without the normalisation the loss is KL less its logarithm; see `densities.log_normalizer`.
+    Raises ValueError if log_target gives another shape than (N,).
     """
     samples, rng = whole_number("match_density", "samples", samples), np.random.default_rng(rng)
     dtype = dtype_of(params)
 
     def loss(params: Any, z: Any, noise: Any) -> Any:
         x, log_q = flow.to_data(params, z, noise)
-        return np.mean(log_q - log_target(x))
+        log_p = log_target(x)
+        if np.shape(log_p) != np.shape(log_q):
+            wanted = f"{np.shape(x)} to {np.shape(log_q)}, one number a point"
+            raise ValueError(f"match_density: log_target must take {wanted}, got shape {np.shape(log_p)}")
+        return np.mean(log_q - log_p)
 
     def draws() -> Iterator[tuple]:
         while True:
@@ -142,6 +147,8 @@ def fit_series(
     batch = n if batch is None else min(n, whole_number("fit_series", "batch", batch))
 
     counts = [] if events is None else [_checked_counts(model, events, mask.shape).astype(dtype)]
+    if events is None and getattr(model, "events", False):
+        raise ValueError("fit_series: LatentODE(..., events=True) learns its intensity from events; give events=counts")
 
     def loss(params: Any, x: Any, mask: Any, noise: Any, *counts: Any) -> Any:
         return model.loss(params, t, x, mask, noise, *counts)
@@ -272,9 +279,12 @@ def _checked_counts(model: Any, events: Any, shape: tuple) -> np.ndarray:
     events = np.asarray(events)
     if not hasattr(model, "log_intensity"):
         raise TypeError(f"fit_series: {type(model).__name__} has no events; they are for a LatentODE(..., events=True)")
-    real = events.shape == shape and events.dtype.kind in "iuf"
-    if not real or not np.all((events >= 0) & (events == np.floor(events))):
+    if events.shape != shape or events.dtype.kind not in "iuf":
         raise ValueError(f"fit_series: events must be counts of shape {shape}, got {events.dtype} {events.shape}")
+    bad = np.argwhere(~((events >= 0) & (events == np.floor(events))))
+    if len(bad):
+        k, i = bad[0]
+        raise ValueError(f"fit_series: events must be counts; at time {k}, series {i} it is {events[k, i]}")
     return events
 
 

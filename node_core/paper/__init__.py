@@ -6,7 +6,8 @@ Reading order: experiment (what one is), runner (checkpoints, reports), then the
 from .classify import ERROR_CONTROL, ODENET
 from .experiment import Experiment, Row, Training
 from .flows import DENSITY, LIKELIHOOD
-from .latent import LATENT, POISSON
+from .latent import LATENT
+from .poisson import POISSON
 from .runner import CHECKPOINT, ForeignFolderError, finished, reports, run, table
 from .spiral import SPIRAL
 

@@ -21,6 +21,8 @@ class Training:
     start:   ``start(rng) -> params``.
     go:      ``go(params, state, steps, rng, callback) -> Trained``: so many further steps from there.
     measure: ``measure(params, rng) -> {name: figure}``, after the last step; a figure may be a list of them.
+    stream:  what, with the seed, its weights and batches are drawn by: its key unless given. Trainings of one stream
+             differ in what they do with the same draws.
     """
 
     key: str
@@ -28,6 +30,7 @@ class Training:
     start: Callable[[np.random.Generator], Any]
     go: Callable[..., Trained]
     measure: Callable[[Any, np.random.Generator], dict[str, Any]]
+    stream: str | None = None
 
 
 @dataclass(frozen=True)

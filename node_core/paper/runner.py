@@ -32,7 +32,7 @@ Report = Callable[[str, int, int, float], Any]  # training, step, of how many, l
 
 
 class ForeignFolderError(ValueError):
-    """The output folder holds the checkpoint of another experiment, or of other settings."""
+    """The output folder holds the checkpoint or the report of another experiment, or of other settings."""
 
 
 def run(
@@ -144,7 +144,8 @@ def _finish(
     began = time.perf_counter()
     present = done["present"]
     if present is None or present["key"] != training.key:
-        rng = np.random.default_rng([done["of"]["seed"], *training.key.encode()])  # of its own, whatever ran before
+        stream = training.key if training.stream is None else training.stream
+        rng = np.random.default_rng([done["of"]["seed"], *stream.encode()])  # of its own, whatever ran before
         present = {"key": training.key, "step": 0, "params": training.start(rng), "state": None, "good": None,
                    "rng": _state(rng)}  # fmt: skip
     rng = _generator(present["rng"])

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .lower import Lowering
     from .trace import Instruction
 
-__all__ = ["SYNONYMS", "bring_together", "kernel_of", "loops"]
+__all__ = ["KERNELS", "SYNONYMS", "bring_together", "loops"]
 
 # Primitives whose name is that of their kernel, and others that are one.
 SYNONYMS = {
@@ -24,14 +24,12 @@ SYNONYMS = {
 MOST_MICROS = 24  # of one Loop
 
 
-def kernel_of(primitive_name: str) -> tuple[str, str] | None:
-    """(kind, kernel) of an elementwise primitive."""
-    name = SYNONYMS.get(primitive_name, primitive_name)
-    if name in UNARY:
-        return "unary", name
-    if name in BINARY:
-        return "binary", name
-    return ("where", "where") if name == "where" else None
+KERNELS: dict[str, tuple[str, str]] = {  # of an elementwise primitive, its kind and its kernel
+    **{name: ("unary", name) for name in UNARY},
+    **{name: ("binary", name) for name in BINARY},
+    "where": ("where", "where"),
+}
+KERNELS |= {name: KERNELS[kernel] for name, kernel in SYNONYMS.items()}
 
 
 def loops(low: Lowering, level: int, steps: list[Instruction]) -> None:
@@ -81,7 +79,7 @@ def _write_micros(low: Lowering, loop: Loop, steps: list[Instruction], register:
                 free.append(first + loop.temporaries)
                 loop.temporaries += 1
             register[step.out] = free.pop()
-        kind, name = kernel_of(step.primitive.name)  # type: ignore[misc]
+        kind, name = KERNELS[step.primitive.name]
         loop.micros.append(Micro(kind, name, register[step.out], operands))
         for i in set(step.operands):
             if register[i] >= first and last[i] == k:

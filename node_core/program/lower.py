@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .convolution import conv2d, conv2d_input, conv2d_weight
-from .elementwise import SYNONYMS, bring_together, kernel_of, loops
+from .elementwise import KERNELS, SYNONYMS, bring_together, loops
 from .moves import concatenate, getitem, is_view, moved, scatter
 from .operations import (
     BACKWARD,
@@ -80,7 +80,7 @@ def true_doubles(graph: Graph, real: np.dtype) -> set[int]:
 def check(graph: Graph, step: Instruction, real: np.dtype, doubles: set[int]) -> None:
     """NotLowered if an instruction's primitive or type has no place in a Program of `real` numbers."""
     name, value = step.primitive.name, graph.values[step.out]
-    known = kernel_of(name) or is_view(graph, step) or name in HANDLERS or name == "cumsum"
+    known = name in KERNELS or is_view(graph, step) or name in HANDLERS or name == "cumsum"
     if not known:
         raise NotLowered(f"{step.line}: {name} has no compiled form yet")
     kind = value.dtype.kind
@@ -113,7 +113,7 @@ def levels(graph: Graph, roles: Roles) -> dict[int, int]:
         at = FORWARD if roles.plain else where.get(role, PARAMETERS)
         needed_at[number] = min(at, needed_at.get(number, PARAMETERS))
     for step in reversed(graph.instructions):
-        movable = kernel_of(step.primitive.name) or is_view(graph, step) or level[step.out] == BACKWARD
+        movable = step.primitive.name in KERNELS or is_view(graph, step) or level[step.out] == BACKWARD
         if level[step.out] > ONCE and movable:
             level[step.out] = max(level[step.out], needed_at[step.out])
         for i in step.operands:
@@ -151,7 +151,7 @@ class Lowering:
             if np.asarray(x).dtype.kind in "fbiu":
                 self.views[number] = self.constant(x)
         for level, _, steps in self._schedule():
-            if kernel_of(steps[0].primitive.name):
+            if steps[0].primitive.name in KERNELS:
                 loops(self, level, steps)
             else:
                 for step in steps:
@@ -175,7 +175,7 @@ class Lowering:
                 self._pending_view(step, depth)
                 continue
             level = self.level[step.out]
-            kind = kernel_of(step.primitive.name) and (level, self.graph.values[step.out].shape)
+            kind = (level, self.graph.values[step.out].shape) if step.primitive.name in KERNELS else None
             here = 0
             for i in step.operands:
                 if i in depth:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .._kernels import rk
-from .elementwise import kernel_of
+from .elementwise import KERNELS
 from .lower import check, true_doubles
 from .moves import is_view
 from .operations import BACKWARD, BINARY, CODES, FORWARD, ONCE, PARAMETERS, UNARY
@@ -112,7 +112,7 @@ class Scalars:
         name, params = step.primitive.name, step.params
         shape = self.graph.values[step.out].shape
         xs = [arrays[i] for i in step.operands if i in arrays]
-        kernel = kernel_of(name)
+        kernel = KERNELS.get(name)
         if kernel is not None:
             return self._elementwise(kernel, xs, shape)
         if name in ("matmul", "matmul_bias"):
