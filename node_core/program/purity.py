@@ -99,10 +99,10 @@ def copies(leaves: list) -> list:
 
 
 def _same(x: object, y: object) -> bool:
-    """Equal to the bit, NaN to NaN."""
-    if isinstance(x, (np.ndarray, np.generic)) or isinstance(y, (np.ndarray, np.generic)):
-        x, y = np.asarray(x), np.asarray(y)
-        return np.array_equal(x, y, equal_nan=x.dtype.kind in "fc" and y.dtype.kind in "fc")
+    """Equal to the bit."""
+    if isinstance(x, (np.ndarray, np.generic)):
+        alike = isinstance(y, (np.ndarray, np.generic)) and (x.shape, x.dtype) == (y.shape, y.dtype)
+        return alike and (x.tobytes() == y.tobytes() if x.dtype.kind != "O" else bool(np.all(x == y)))
     return x is y or bool(np.all(x == y)) or (x != x and y != y)
 
 
