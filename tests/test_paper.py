@@ -11,6 +11,7 @@ import pytest
 
 import node_core as nc
 from node_core.cli.main import main
+from node_core.models import Trained
 from node_core.models.training import descend
 from node_core.paper import EXPERIMENTS, Experiment, ForeignFolderError, Row, Training, reports, run, table
 
@@ -240,6 +241,41 @@ def test_the_experiments_train_report_and_draw(name, tmp_path, monkeypatch):
     figure_module = pytest.importorskip("matplotlib.figure", reason="pictures need matplotlib")
     for draw in chosen.pictures(model_of(tmp_path), found["figures"]).values():
         draw(figure_module.Figure())
+
+
+def test_trainings_of_one_stream_have_the_same_draws(tmp_path):
+    def training(key, stream):
+        def go(params, state, steps, rng, callback):
+            return Trained({**params, "batch": rng.standard_normal(2)}, [0.0] * steps, None, {"step": steps})
+
+        return Training(key, 1, lambda rng: {"w": rng.standard_normal(2)}, go, lambda params, rng: {}, stream)
+
+    several = [training("slow", "model"), training("fast", "model"), training("alone", None), training("model", None)]
+    drawing = Experiment("drawing", "", lambda quick: several, lambda figures: [], lambda params, figures: {})
+    run(drawing, tmp_path)
+    found = {key: [*params["w"], *params["batch"]] for key, params in model_of(tmp_path).items()}
+    assert found["slow"] == found["fast"] == found["model"] != found["alone"]
+
+
+def test_the_rate_of_a_model_of_spirals_is_chosen_by_validation_and_not_by_the_test():
+    from node_core.paper import latent
+
+    figures = {
+        "latent ODE, 30/100, rate 0.01": {"validation": 0.2, "RMSE": 0.9, "RMSE, not refined": 1.9},
+        "latent ODE, 30/100, rate 0.003": {"validation": 0.3, "RMSE": 0.1, "RMSE, not refined": 1.1},
+        "latent ODE, ELBO alone, 30/100, rate 0.01": {"validation": 0.1, "RMSE": 0.7, "RMSE, not refined": 1.7},
+        "RNN, 30/100, rate 0.01": {"validation": np.nan, "RMSE": 0.2},
+        "RNN, 30/100, rate 0.003": {"validation": 5.0, "RMSE": 0.8},
+    }
+    rows = {row.label: (row.printed, row.ours) for row in latent.LATENT.rows(figures)}
+    assert rows == {
+        "RMSE beyond the window, latent ODE, 30/100, rate 0.01": (0.1642, 0.9),
+        "RMSE beyond the window, latent ODE, ELBO alone, 30/100, rate 0.01": (None, 0.7),
+        "RMSE beyond the window, RNN, 30/100, rate 0.003": (0.3937, 0.8),
+        "RMSE beyond the window, not refined, latent ODE, 30/100, rate 0.01": (None, 1.9),
+        "RMSE beyond the window, not refined, latent ODE, ELBO alone, 30/100, rate 0.01": (None, 1.7),
+    }
+    assert {t.key for t in latent.LATENT.trainings(False)} >= set(figures)
 
 
 def test_progress_without_tqdm_tells_the_time_that_is_left(tmp_path):
