@@ -55,9 +55,9 @@ enum {
     NC_LOOP_REGISTERS = 40,
     NC_COPY_AXES = 8,
     NC_ALIGNMENT = 64,
-    NC_CONV_COLUMNS = 16,       // at least a vector
-    NC_CONV_ROWS = 8,           // at least the rows of a tile
-    NC_WINOGRAD_ELEMENTS = 16,  // of a transformed tile
+    NC_CONV_COLUMNS = 16,  // at least a vector
+    NC_CONV_ROWS = 8,      // at least the rows of a tile
+    NC_SEEN = 5,           // inputs a side that the largest tile of Winograd's sees
 };
 
 struct nc_ref {  // where an operand starts
@@ -159,27 +159,28 @@ struct nc_conv_weight {
     // then: taps x the table, block * places x the table
 };
 
-/* The same for 3 by 3 kernels and stride 1, in tiles of 2 by 2 outputs, `down` and `across` of them an image; deep and
- * wide are channels and n as multiples of NC_CONV_COLUMNS. Element (h, w) of an image is at (h + top, w + left) of its
- * frame (2 down + 2, 2 across + 2, deep). Scratch: frame (block, ...), inputs (16, block * tiles, deep), outputs (16,
- * block * tiles, wide) and image (2 down, 2 across, wide). Of what has 16 elements, each is followed by NC_CONV_COLUMNS
- * unused reals: at a power of two apart they would share a few sets of the cache.
+/* The same for 3 by 3 kernels and stride 1, in tiles of m by m outputs, m the `side` (2 or 3), `down` and `across` of
+ * them an image; deep and wide are channels and n as multiples of NC_CONV_COLUMNS. Element (h, w) of an image is at
+ * (h + top, w + left) of its frame (m down + 2, m across + 2, deep). With elements = (m + 2)^2, scratch is: frame
+ * (block, ...), inputs (elements, block * tiles, deep), outputs (elements, block * tiles, wide) and image (m down,
+ * m across, wide). Each of the elements is followed by NC_CONV_COLUMNS unused reals: at a power of two apart they would
+ * share a few sets of the cache.
  *
- *   NC_CODE_WINOGRAD         out (images, n, out_height, out_width) from weights (16, deep, wide)
+ *   NC_CODE_WINOGRAD         out (images, n, out_height, out_width) from weights (elements, deep, wide)
  *   NC_CODE_WINOGRAD_WEIGHT  out (n, channels, 3, 3) = or += weight x the gradient, from a g in place of weights that
- *                            is shaped like the other's out; outputs has room for (16, deep, wide) behind */
+ *                            is shaped like the other's out; outputs has room for (elements, deep, wide) behind */
 struct nc_winograd {
     int64_t code, words;
     int64_t images, channels, height, width, block;
     struct nc_ref x;
     int64_t x_step[4];  // the last is 1
-    int64_t top, left, down, across, n, out_height, out_width, deep, wide, accumulate;
+    int64_t top, left, side, down, across, n, out_height, out_width, deep, wide, accumulate;
     struct nc_ref out, weights, frame, inputs, outputs, image;
 };
 
-struct nc_winograd_kernel {  // out (16, deep, wide) = the transformed kernels w (channels, n, 3, 3)
+struct nc_winograd_kernel {  // out (elements, deep, wide) = the transformed kernels w (channels, n, 3, 3)
     int64_t code, words;
-    int64_t channels, n, deep, wide;
+    int64_t channels, n, side, deep, wide;
     struct nc_ref out, w;
     int64_t w_step[4];
 };

@@ -33,6 +33,7 @@ WINOGRAD = [  # 3 by 3, stride 1, at least 8 channels; even and odd sizes, all p
     ((1, 8, 1, 2), (8, 8, 3, 3), (1, 1), (1, 1)),
     ((0, 8, 3, 3), (8, 8, 3, 3), (1, 1), (0, 0)),
     ((33, 24, 6, 6), (64, 24, 3, 3), (1, 1), (1, 1)),
+    ((7, 9, 8, 4), (12, 9, 3, 3), (1, 1), (1, 1)),
 ]
 TOLERANCE = {np.float64: 1e-12, np.float32: 1e-5}
 
@@ -94,6 +95,12 @@ def test_wide_3_by_3_kernels_are_transformed_and_others_are_not():
             listing = nc.compile(function).listing(*args)
             assert (f"winograd{name[4:]}(" in listing) == transformed
             assert (f" {name}(" in listing) != transformed
+
+
+def test_tiles_are_of_the_size_that_multiplies_least():
+    for geometry, elements in ((WINOGRAD[-1], 16), (WINOGRAD[-2], 25), (WINOGRAD[0], 25), (WINOGRAD[2], 16)):
+        (function, args), _, _ = three(*geometry, float)
+        assert f" tiles, {elements} x (" in nc.compile(function).listing(*args)
 
 
 def test_transformed_kernels_are_made_once_a_solve_and_their_gradient_is_added_up():

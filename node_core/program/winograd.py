@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Winograd", "WinogradKernel", "WinogradWeight", "fits", "winograd", "winograd_weight"]
 
-ELEMENTS = 16  # of a transformed tile
+SIDES = (2, 3)  # of a tile of outputs
 NEAR = 160_000  # reals of the transformed inputs and outputs that are there at once
 COLUMNS = CODES["conv_columns"]
 FEWEST = 8  # channels, below which the transforms cost more than they save
@@ -24,9 +24,24 @@ def _padded(n: int) -> int:
     return -(-n // COLUMNS) * COLUMNS
 
 
-def _elements(rows: int, columns: int) -> int:
-    """The size of the 16 elements, each (rows, columns) and a few unused reals."""
-    return ELEMENTS * (rows * columns + COLUMNS)
+def _elements(side: int) -> int:
+    """How many elements a transformed tile has."""
+    return (side + 2) ** 2
+
+
+def _apart(side: int, rows: int, columns: int) -> int:
+    """The size of all elements, each (rows, columns) and a few unused reals."""
+    return _elements(side) * (rows * columns + COLUMNS)
+
+
+def _tiles(side: int, size: tuple[int, int]) -> tuple[int, int]:
+    """How many tiles cover an image, down and across."""
+    return -(-size[0] // side), -(-size[1] // side)
+
+
+def _side(size: tuple[int, int]) -> int:
+    """That of the tiles which cover an output image with the fewest multiplications."""
+    return min(SIDES, key=lambda side: _elements(side) * math.prod(_tiles(side, size)))
 
 
 def fits(kernel: tuple, stride: tuple, padding: tuple, channels: int, n: int) -> bool:
@@ -47,17 +62,18 @@ class Winograd(Operation):
     accumulate: bool = False
 
     def __post_init__(self) -> None:
-        self.tiles = tuple(-(-n // 2) for n in self.size)
+        self.side = _side(self.size)
+        self.tiles = _tiles(self.side, self.size)
         images, channels = self.x.shape[:2]
         self.deep, self.wide = _padded(channels), _padded(self.n)
         tiles = math.prod(self.tiles)
-        self.block = max(1, min(images, NEAR // max(1, ELEMENTS * tiles * (self.deep + self.wide))))
-        frame = self.block * (2 * self.tiles[0] + 2) * (2 * self.tiles[1] + 2) * self.deep
+        self.block = max(1, min(images, NEAR // max(1, _elements(self.side) * tiles * (self.deep + self.wide))))
+        frame = self.block * math.prod(self.side * n + 2 for n in self.tiles) * self.deep
         sizes = {
             "frame": frame,
-            "inputs": _elements(self.block * tiles, self.deep),
-            "outputs": _elements(self.block * tiles, self.wide) + self.behind(),
-            "image": 4 * tiles * self.wide,
+            "inputs": _apart(self.side, self.block * tiles, self.deep),
+            "outputs": _apart(self.side, self.block * tiles, self.wide) + self.behind(),
+            "image": self.side**2 * tiles * self.wide,
         }
         self.scratch = [Buffer(name, size, self.level) for name, size in sizes.items()]
 
@@ -73,21 +89,31 @@ class Winograd(Operation):
 
     def fields(self, address: Address) -> list[int]:
         x = reference(address, self.x.buffer, self.x.offset)
-        words = [*self.x.shape, self.block, *x, *self.x.strides, *self.margin, *self.tiles, self.n, *self.size]
+        words = [
+            *self.x.shape,
+            self.block,
+            *x,
+            *self.x.strides,
+            *self.margin,
+            self.side,
+            *self.tiles,
+            self.n,
+            *self.size,
+        ]
         words += [self.deep, self.wide, int(self.accumulate)]
         words += [*reference(address, *self.out), *reference(address, *self.weights)]
         return words + [word for b in self.scratch for word in reference(address, b)]
 
     def _shape(self) -> str:
-        return f"{self.x.shape[0]} x {self.tiles[0]} x {self.tiles[1]} tiles, 16 x ({self.x.shape[1]}, {self.n})"
+        return f"{self.x.shape[0]} x {self.tiles[0]} x {self.tiles[1]} tiles, {_elements(self.side)} x ({self.x.shape[1]}, {self.n})"
 
     def text(self) -> str:
         return f"{self.out[0].name} = winograd({self.x}, {self.weights[0].name})    {self._shape()}"
 
     def cost(self) -> tuple[int, int]:
-        channels, kernels = self.x.shape[1], ELEMENTS * self.x.shape[1] * self.n
+        channels, kernels = self.x.shape[1], _elements(self.side) * self.x.shape[1] * self.n
         places = self.x.shape[0] * math.prod(self.tiles)
-        return 2 * kernels * places, self.x.size + kernels + 4 * places * (self.n + channels)
+        return 2 * kernels * places, self.x.size + kernels + self.side**2 * places * (self.n + channels)
 
 
 @dataclass(eq=False)
@@ -95,7 +121,7 @@ class WinogradWeight(Winograd):
     """out (n, channels, 3, 3) = or += weight x the gradient of the kernels; `weights` is the cotangent."""
 
     def behind(self) -> int:
-        return _elements(self.deep, self.wide)
+        return _apart(self.side, self.deep, self.wide)
 
     def text(self) -> str:
         sign = "+=" if self.accumulate else "="
@@ -104,10 +130,11 @@ class WinogradWeight(Winograd):
 
 @dataclass(eq=False)
 class WinogradKernel(Operation):
-    """out (16, deep, wide) = the transformed kernels w (channels, n, 3, 3)."""
+    """out (elements, deep, wide) = the transformed kernels w (channels, n, 3, 3)."""
 
     out: Buffer = None  # type: ignore[assignment]
     w: View = None  # type: ignore[assignment]
+    side: int = 0
 
     def reads(self) -> list[Buffer]:
         return [self.w.buffer]
@@ -117,7 +144,7 @@ class WinogradKernel(Operation):
 
     def fields(self, address: Address) -> list[int]:
         channels, n = self.w.shape[:2]
-        words = [channels, n, _padded(channels), _padded(n), *reference(address, self.out)]
+        words = [channels, n, self.side, _padded(channels), _padded(n), *reference(address, self.out)]
         return [*words, *reference(address, self.w.buffer, self.w.offset), *self.w.strides]
 
     def text(self) -> str:
@@ -135,11 +162,12 @@ def winograd(low: Lowering, step: Instruction, x: View, w: View, margin: tuple[i
     """The convolution of x (N, C, H, W) between `margin` zeros with w (C, n, 3, 3)."""
     level, out = low.level[step.out], low.fresh(step.out)
     kernel_level = low.once_or(w, level)
-    key = ("winograd", id(w.buffer), w.offset, w.shape, w.strides, kernel_level)
+    side = _side(out.shape[2:])
+    key = ("winograd", id(w.buffer), w.offset, w.shape, w.strides, side, kernel_level)
     if key not in low.packs:
-        size = _elements(_padded(w.shape[0]), _padded(w.shape[1]))
+        size = _apart(side, _padded(w.shape[0]), _padded(w.shape[1]))
         low.packs[key] = Buffer(f"kernel_{w.buffer.name}", size, kernel_level)
-        low.add(WinogradKernel(kernel_level, step.line, low.packs[key], w))
+        low.add(WinogradKernel(kernel_level, step.line, low.packs[key], w, side))
     x = _rows_together(low, x, level)
     weights = (low.packs[key], 0)
     low.add(Winograd(level, step.line, x, margin, out.shape[1], out.shape[2:], (out.buffer, 0), weights))
