@@ -16,7 +16,7 @@ from .program.compiled import keep, signature
 from .program.trace import TraceError, is_recorded, user_stacklevel
 from .solvers import Control, Tableau, checked_times, tableau
 
-__all__ = ["odeint", "odeint_adjoint"]
+__all__ = ["checked_options", "odeint", "odeint_adjoint"]
 
 # The defaults are these very objects, so that `rtol is RTOL` tells a default from a value that was given.
 RTOL, ATOL = float("1e-6"), float("1e-8")
@@ -26,7 +26,9 @@ ADAPTIVE_OPTIONS = (
 )  # fmt: skip
 FIXED_OPTIONS = ("step_size", "max_num_steps")
 KEYWORDS = ("args", "method", "rtol", "atol", "gradient", "backend", "full_output")  # odeint's own
+LAYERS_MAY_SET = KEYWORDS[1:]
 MAY_BE_NONE = ("first_step", "step_size")  # None stands for the automatic choice
+BACKENDS = ("compiled", "callback", "python")
 LATER_GRADIENTS = ("interpolated", "forward", "auto")
 
 
@@ -122,6 +124,19 @@ def odeint_adjoint(
     )
 
 
+def checked_options(owner: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Keywords that `owner` will give to `odeint`: an error now, not at the first solve, for what it does not have."""
+    settings = {"method": "dopri5", "gradient": "discrete", "backend": "compiled", **options}
+    try:
+        rule = tableau(settings["method"])
+        _choice("gradient", settings["gradient"], GRADIENTS, LATER_GRADIENTS)
+        _choice("backend", settings["backend"], BACKENDS)
+        _check_names(rule, {name: value for name, value in options.items() if name not in LAYERS_MAY_SET})
+    except (TypeError, ValueError, NotImplementedError) as error:
+        raise type(error)(f"{owner}: {error}") from None
+    return options
+
+
 def _prepared(
     func: Any, y0: Any, args: Any, method: Any, rtol: Any, atol: Any, gradient: Any, backend: Any, options: dict
 ) -> tuple[Field, Tableau, Control, Any]:
@@ -163,7 +178,7 @@ def _checked(
     _flat(field, y0)
     control = _control(rule, y0, field, rtol, atol, options)
     _choice("gradient", gradient, GRADIENTS, LATER_GRADIENTS)
-    _choice("backend", backend, ("compiled", "callback", "python"))
+    _choice("backend", backend, BACKENDS)
     return field, rule, control, y0
 
 
@@ -242,7 +257,8 @@ def _state_leaf(leaf: Any) -> Any:
     return leaf
 
 
-def _control(rule: Tableau, y0: Any, field: Field, rtol: Any, atol: Any, options: dict) -> Control:
+def _check_names(rule: Tableau, options: dict) -> None:
+    """TypeError or ValueError for options that odeint, or the method, does not have."""
     allowed = ADAPTIVE_OPTIONS if rule.adaptive else FIXED_OPTIONS
     kind = "adaptive" if rule.adaptive else "fixed-step"
     for name in options:
@@ -250,6 +266,10 @@ def _control(rule: Tableau, y0: Any, field: Field, rtol: Any, atol: Any, options
             raise ValueError(f"{name} does not go with {rule.name}, which is {kind}; see nc.methods()")
         if name not in allowed:
             raise TypeError(_unknown_option(name, rule, allowed))
+
+
+def _control(rule: Tableau, y0: Any, field: Field, rtol: Any, atol: Any, options: dict) -> Control:
+    _check_names(rule, options)
     if not rule.adaptive and (rtol is not RTOL or atol is not ATOL):
         raise ValueError(f"rtol and atol do not go with {rule.name}, which is fixed-step; give step_size")
     for name, value in options.items():

@@ -64,6 +64,16 @@ EVERY_FLOW = pytest.mark.parametrize("made", FLOWS.values(), ids=FLOWS)
 # --- densities ---
 
 
+def test_a_planar_layer_without_a_direction_is_a_translation():
+    flow = PlanarFlow(2, 1)
+    params = {"u": np.array([[1.0, 2.0]]), "w": np.zeros((1, 2)), "b": np.array([0.5])}
+    z = np.array([[0.3, -0.2], [1.0, 1.0]])
+    x, log_q = flow.to_data(params, z)
+    np.testing.assert_allclose(x, z + np.tanh(0.5) * params["u"], rtol=1e-15)
+    np.testing.assert_allclose(log_q, flow.base_log_density(z), rtol=1e-15)
+    np.testing.assert_allclose(flow.to_base(params, x)[0], z, rtol=1e-14)
+
+
 @pytest.mark.parametrize(
     "made", [lambda: continuous(), lambda: net_flow(std=0.7), discrete, lambda: discrete(toward="base")]
 )
@@ -315,7 +325,7 @@ class NotPlanar:
         (lambda: CNF(field, 2, span=(1.0, 1.0)), ValueError, r"two different finite times, got \(1.0, 1.0\)"),
         (lambda: CNF(field, 2, span=3.0), ValueError, r"span must be \(time of the base, time of the data\), got 3.0"),
         (lambda: CNF(field, 2).init(0), TypeError, r"the field has no init; give CNF\(field, d, init=...\)"),
-        (lambda: CNF(field, 2, tol=1).log_prob(MLP.init(0), points(2)), TypeError, "odeint has no option 'tol'"),
+        (lambda: CNF(field, 2, tol=1), TypeError, "CNF: odeint has no option 'tol'"),
         (lambda: Planar(2, 0), ValueError, "Planar: units must be a positive int, got 0"),
         (lambda: Planar(2, 4, gates="all"), ValueError, "gates must be one of component, unit, got 'all'"),
         (lambda: PlanarFlow(2, 0), ValueError, "PlanarFlow: layers must be a positive int, got 0"),

@@ -311,6 +311,26 @@ def test_a_model_with_events_learns_from_both():
         fit_series(model, before, *grid[:3])
 
 
+def test_times_that_are_seconds_are_warned_of():
+    model, params = small()
+    t, x = 86400.0 * np.arange(3), np.zeros((3, 2, 2))
+    with pytest.warns(RuntimeWarning) as caught:
+        fit_series(model, params, t, x, steps=1)
+    message = "fit_series: the series span 1.73e+05 units of time, of which a net's slope is one; rescale t"
+    assert str(caught[0].message) == message
+
+
+def test_events_on_one_time_alone_have_no_integral():
+    model, x, noise = LatentODE(2, events=True), np.ones((1, 3, 2)), np.zeros((3, 4))
+    params, events = model.init(0), np.array([[0.0, 1.0, 2.0]])
+    plain = model.elbo(params, [0.5], x, None, noise)
+    mean, _ = model.encode(params, [0.5], x)
+    np.testing.assert_allclose(
+        model.elbo(params, [0.5], x, None, noise, events) - plain,
+        events[0] * model.log_intensity(params, mean), rtol=1e-12, atol=1e-14,
+    )  # fmt: skip
+
+
 def test_a_large_gradient_is_scaled_down():
     model, params = small()
     _, _, (t, x, mask) = irregular()
@@ -327,6 +347,7 @@ def test_a_large_gradient_is_scaled_down():
 
 
 MODEL, PARAMS = small()
+OTHER = LatentODE(2).init(0)
 T, X = np.array([0.0, 1.0, 2.0]), np.zeros((3, 2, 2))
 GAP = np.array([[1, 0], [1, 0], [1, 0]])
 
@@ -343,7 +364,11 @@ GAP = np.array([[1, 0], [1, 0], [1, 0]])
         (lambda: MODEL.encode(PARAMS, T, X[:, :0]), r"x must hold a series and a time at least, got shape \(3, 0, 2\)"),
         (lambda: LatentODE(2, consistency=-1.0), "consistency must be a number of at least 0, got -1.0"),
         (lambda: MODEL.reconstruct(PARAMS, T, X, noise=np.ones((2, 3)), refine=5), "give one of the two"),
-        (lambda: MODEL.refine(PARAMS, T, X, steps=-1), "LatentODE: steps must be an int of at least 0, got -1"),
+        (lambda: MODEL.refine(PARAMS, T, X, steps=-1), "refine: steps must be an int of at least 0, got -1"),
+        (lambda: MODEL.reconstruct(PARAMS, T, X, refine=-3), "refine must be an int of at least 0, got -3"),
+        (lambda: fit_series(MODEL, OTHER, T, X), r"LatentODE\(2, latent=3\): wanted .*\(4, 4\), .*, got "),
+        (lambda: fit_series(MODEL, {"w": X}, T, X), r"not those of LatentODE.*got \['w'\] \(3, 2, 2\)"),
+        (lambda: fit_series(MODEL, PARAMS, T, X, steps=0), "fit_series: steps must be a positive int, got 0"),
         (lambda: LatentODE(2, noise=0.0), "noise, of an observation, must be a positive number, got 0.0"),
         (lambda: MODEL.encode(PARAMS, T, X[:2]), r"x must be \(T, N, 2\) with T = 3 times, got shape \(2, 2, 2\)"),
         (lambda: MODEL.encode(PARAMS, T, X, np.ones((3, 1))), r"mask must be \(T, N\) = \(3, 2\), got shape \(3, 1\)"),

@@ -256,3 +256,29 @@ def test_sequential_refuses_what_needs_more_than_one_array(part):
         TypeError, match=f"Sequential: part 1 must be a Layer or a function of one array, got {type(part).__name__}"
     ):
         nc.nn.Sequential(np.tanh, part)
+
+
+@pytest.mark.parametrize(
+    ("keywords", "kind", "message"),
+    [
+        ({"rtoll": 1e-3}, TypeError, "odeint has no option 'rtoll'; did you mean rtol"),
+        ({"method": "rk5"}, ValueError, "rk5"),
+        ({"gradient": "exact"}, ValueError, "gradient must be one of discrete, adjoint, got 'exact'"),
+        ({"backend": "c"}, ValueError, "backend must be one of compiled, callback, python, got 'c'"),
+        ({"method": "rk4", "first_step": 0.1}, ValueError, "first_step does not go with rk4"),
+        ({"args": ()}, TypeError, "odeint has no option 'args'"),
+    ],
+)
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda **k: nc.NeuralODE(nc.nn.MLP([2, 2]), **k),
+        lambda **k: nc.models.LatentODE(2, **k),
+        lambda **k: nc.models.CNF(nc.models.Planar(2, 2), 2, **k),
+        lambda **k: nc.models.PoissonProcess((0.0, 1.0), **k),
+    ],
+)
+def test_options_of_the_solver_are_checked_where_a_model_is_made(make, keywords, kind, message):
+    with pytest.raises(kind, match=message) as caught:
+        make(**keywords)
+    assert str(caught.value).startswith(("NeuralODE: ", "LatentODE: ", "CNF: ", "PoissonProcess: "))

@@ -142,7 +142,8 @@ def test_shifts_move_each_image_by_its_own_and_bring_in_zeros():
     (lambda: fit(labels=np.zeros(4, int)), "labels must be 5 ints"),
     (lambda: fit(labels=np.zeros(5)), "labels must be 5 ints.*float64"),
     (lambda: fit(labels=np.full(5, 3)), "labels must be from 0 to 2, got 3 to 3"),
-    (lambda: fit(x=X * np.nan), "x must hold finite real numbers"),
+    (lambda: fit(x=X * np.nan), r"x must be finite, but image 0 has nan at \(0, 0, 0\)"),
+    (lambda: fit(x=X.astype(str)), "x must hold real numbers, got <U"),
     (lambda: fit(batch=0), "batch must be a positive int, got 0"),
     (lambda: fit(shift=-1), "shift must be an int of at least 0, got -1"),
 ])  # fmt: skip

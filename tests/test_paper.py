@@ -5,6 +5,7 @@ import json
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -148,6 +149,30 @@ def test_ctrl_c_keeps_every_step_that_was_taken(tmp_path, stop):
     assert taken == [(key, step) for key in ("one", "two") for step in range(1, 41)]
     for key in ("one", "two"):
         np.testing.assert_array_equal(model_of(tmp_path / "parts")[key]["w"], model_of(tmp_path / "whole")[key]["w"])
+
+
+def test_ctrl_c_before_the_first_step_stops_at_once(tmp_path):
+    one, *others = experiment().trainings(False)
+
+    def start(rng):
+        signal.raise_signal(signal.SIGINT)
+        pytest.fail("the start went on")
+
+    slow = replace(experiment(), trainings=lambda quick: [replace(one, start=start), *others])
+    with pytest.raises(KeyboardInterrupt):
+        run(slow, tmp_path)
+
+
+def test_what_is_wrong_with_the_data_or_the_folder_leaves_nothing_behind(tmp_path):
+    def trainings(quick):
+        raise ValueError("no such data")
+
+    with pytest.raises(ValueError, match="no such data"):
+        run(replace(experiment(), trainings=trainings), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(NotADirectoryError, match="file is a file; the results need a folder"):
+        run(experiment(), tmp_path / "file")
 
 
 def test_ctrl_c_twice_stops_at_once(tmp_path):

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from node_core.program.elementwise import bring_together
+from node_core.program.operations import Buffer, Loop, Matmul
 from node_core.program.passes import (
     cleaned_up,
     constants_folded,
@@ -87,3 +89,23 @@ def test_an_einsum_becomes_matmuls(spec):
     graph = trace(lambda *xs: np.einsum(spec, *xs), *xs)
     assert "einsum" not in names(optimised(graph))
     assert_close(optimised(graph)(*xs), np.einsum(spec, *xs), 1e-13)
+
+
+def test_a_chain_follows_the_last_product_that_it_reads_and_each_is_asked_once(monkeypatch):
+    asked, reads = [], Loop.reads
+    monkeypatch.setattr(Loop, "reads", lambda self: asked.append(self) or reads(self))
+    matrix, x = Buffer("w", 16, 0), [Buffer(f"x{k}", 16, 0) for k in range(5)]
+
+    def product(a, out):
+        return Matmul(0, m=4, k=4, n=4, out=(out, 0, 4, 1), a=(a, 0, 4, 1), b=(matrix, 0, 4, 1))
+
+    def loop(out, *inputs):
+        return Loop(0, rows=4, inner=4, inputs=[(b, 0, 4, 1) for b in inputs], outputs=[out])
+
+    first, second = product(matrix, x[0]), product(matrix, x[1])
+    of_both, of_loop, of_first = loop(x[2], x[0], x[1]), loop(x[3], x[1], x[2]), loop(x[4], x[0])
+    segment = [first, second, of_both, of_loop, of_first]
+    bring_together(segment)
+    assert segment == [first, of_first, second, of_both, of_loop]
+    assert (first.fused, second.fused) == (True, True)
+    assert len(asked) == 3

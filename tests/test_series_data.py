@@ -93,6 +93,8 @@ def test_wrong_events_of_a_series_are_named_with_it():
         (lambda: spirals(0, 3, noise=-1.0), "noise must be a non-negative number, got -1.0"),
         (lambda: union_grid([[0.0]], []), "one array of values for each of times, got 0 and 1"),
         (lambda: union_grid([[0.0, 1.0]], [[[1.0]]]), r"series 0 must have times \(n,\) and values \(n, d\)"),
+        (lambda: union_grid([[0.0, 1.0]], [[2.0, 3.0]]), r"\(2,\); for one component give values\[:, None\]"),
+        (lambda: union_grid([[0.0], []], [[[1.0]], np.ones((0, 1))]), "series 1 is empty; leave it out"),
         (lambda: union_grid([[1.0, 0.5]], np.ones((1, 2, 1))), "increasing times, but 1.0 comes before 0.5"),
         (lambda: union_grid([[0.0, np.nan]], np.ones((1, 2, 1))), "series 0 has a time that is not finite, at 1: nan"),
         (lambda: union_grid([[0.0]], [[[np.inf]]]), r"series 0 has a value that is not finite, at 0: \[inf\]"),

@@ -17,7 +17,7 @@ import numpy as np
 from ..checks import whole_number
 from ..nn import MLP, Layer, sigmoid
 from ..program import compile
-from ..solve import odeint
+from ..solve import checked_options, odeint
 from .flow import Flow, dtype_of
 from .trace import NOISES, probes, with_exact_trace, with_hutchinson_trace
 
@@ -122,7 +122,7 @@ class CNF(Flow):
             raise ValueError(f"CNF: noise must be one of {', '.join(NOISES)}, got {noise!r}")
         self.probes, self.kind = whole_number("CNF", "probes", probes), noise
         self.span = _checked_span(span)
-        self.keywords = {"gradient": gradient, **keywords}
+        self.keywords = checked_options("CNF", {"gradient": gradient, **keywords})
         self._moved, self._joint = compile(self._of_z), compile(self._of_z_and_l)  # they keep their Programs
 
     def init(self, rng: Any) -> Any:

@@ -21,7 +21,7 @@ from ..checks import whole_number
 from ..nn import MLP, Linear, RNNCell, elu, gaussian_log_likelihood
 from ..optim import Adam
 from ..program import compile
-from ..solve import odeint
+from ..solve import checked_options, odeint
 from .flow import dtype_of
 from .poisson import event_log_likelihood, with_integral
 from .series import checked_series, gaps
@@ -89,7 +89,7 @@ class LatentODE:
         self.events = bool(events)
         if events:
             self.parts["rate"] = MLP([latent, decoder, 1], dtype=dtype)
-        self.keywords = {"gradient": gradient, **keywords}
+        self.keywords = checked_options("LatentODE", {"gradient": gradient, **keywords})
         self._of_z = compile(self._dynamics)  # they keep their Programs
         self._joint = compile(with_integral(self._dynamics, self._log_rate))
         self._slope = compile(grad(self._energy))
@@ -203,7 +203,7 @@ class LatentODE:
         """
         t, params = t if hasattr(t, "dtype") else np.asarray(t, float), stop_gradient(params)
         x, mask = checked_series("LatentODE", self.d, t, x, mask, dtype_of(params))
-        z0, steps = self._encode(params, t, x, mask)[0], whole_number("LatentODE", "steps", steps, least=0)
+        z0, steps = self._encode(params, t, x, mask)[0], whole_number("LatentODE.refine", "steps", steps, least=0)
         optimizer = Adam(lambda step: 0.05 * (steps + 1 - step) / steps)
         state = optimizer.init(z0)
         for _ in range(steps):
@@ -221,6 +221,7 @@ class LatentODE:
 
         at goes on from t[0], forward or backward. refine: steps of `refine` from that mean.
         """
+        refine = whole_number("LatentODE", "refine", refine, least=0)
         if refine and noise is not None:
             raise ValueError("LatentODE: refine seeks one z0 and noise draws one; give one of the two")
         if refine:
@@ -259,8 +260,11 @@ class LatentODE:
         if np.shape(events) != (len(t), np.shape(z0)[0]):
             raise ValueError(f"LatentODE: events must be {(len(t), np.shape(z0)[0])}, got shape {np.shape(events)}")
         self._needs_rate()
-        start = (z0, np.zeros(np.shape(z0)[0], z0.dtype))
-        z, integral = odeint(self._joint, start, t, args=(params,), **self.keywords)
+        integral = np.zeros((1, np.shape(z0)[0]), z0.dtype)
+        if len(t) == 1:  # a window without length
+            z = z0[None]
+        else:
+            z, integral = odeint(self._joint, (z0, integral[0]), t, args=(params,), **self.keywords)
         log_rates = self._log_rate(z, params)  # (T, N)
         return z, event_log_likelihood(log_rates, _in(events, z.dtype), integral[-1])
 

@@ -29,7 +29,7 @@ from ..nn import (
 )
 from ..optim import SGD
 from ..program import compile
-from .training import Trained, descend
+from .training import Trained, descend, like_init
 
 __all__ = ["Classifier", "ConvField", "ODENet", "ResNet", "fit_classifier", "parameter_count"]
 
@@ -245,6 +245,8 @@ def fit_classifier(
     Raises ValueError for images or labels that do not fit the network.
     """
     x, labels = _checked_data(net, x, labels)
+    like_init("fit_classifier", net, params)
+    steps = whole_number("fit_classifier", "steps", steps)
     rng, batch = np.random.default_rng(rng), min(whole_number("fit_classifier", "batch", batch), len(x))
     shift = whole_number("fit_classifier", "shift", shift, least=0)
     one_hot = np.eye(net.classes, dtype=net.dtype)
@@ -290,6 +292,9 @@ def _checked_data(net: Classifier, x: Any, labels: Any) -> tuple[np.ndarray, np.
         raise ValueError(f"labels must be {len(x)} ints, one for each image, got {labels.dtype} of {labels.shape}")
     if labels.min() < 0 or labels.max() >= net.classes:
         raise ValueError(f"labels must be from 0 to {net.classes - 1}, got {labels.min()} to {labels.max()}")
-    if x.dtype.kind not in "iuf" or not np.all(np.isfinite(x)):
-        raise ValueError(f"x must hold finite real numbers, got {x.dtype}")
+    if x.dtype.kind not in "iuf":
+        raise ValueError(f"x must hold real numbers, got {x.dtype}")
+    if not np.all(np.isfinite(x)):
+        bad = tuple(int(i) for i in np.argwhere(~np.isfinite(x))[0])
+        raise ValueError(f"x must be finite, but image {bad[0]} has {x[bad]} at {bad[1:]}")
     return x.astype(net.dtype, copy=False), labels

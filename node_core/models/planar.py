@@ -76,8 +76,9 @@ def _invertible(params: Any) -> tuple[Any, Any]:
     """``(u_hat (K, d), w . u_hat (K,))``: u moved along w so that w . u_hat = log(1 + e^(w . u)) - 1 > -1."""
     u, w = params["u"], params["w"]
     product = np.sum(w * u, axis=1)
-    allowed = np.logaddexp(product, 0.0) - 1.0
-    return u + ((allowed - product) / np.sum(w * w, axis=1))[:, None] * w, allowed
+    square = np.sum(w * w, axis=1)
+    allowed = np.where(square > 0, np.logaddexp(product, 0.0) - 1.0, 0.0)  # w = 0: the layer is a translation
+    return u + ((allowed - product) / np.where(square > 0, square, 1.0))[:, None] * w, allowed
 
 
 def _through(params: Any, x: Any) -> tuple[Any, Any]:

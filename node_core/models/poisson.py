@@ -16,7 +16,7 @@ import numpy as np
 from ..checks import whole_number
 from ..nn import MLP, Layer
 from ..program import compile
-from ..solve import odeint
+from ..solve import checked_options, odeint
 
 __all__ = ["PoissonProcess", "checked_events", "draw_events", "event_log_likelihood", "with_integral"]
 
@@ -108,7 +108,7 @@ class PoissonProcess:
         self.field = MLP([latent, hidden, latent]) if field is None else field
         self.log_rate = MLP([latent, hidden, 1]) if log_rate is None else log_rate
         self.start = None if start is None else np.asarray(start, float)
-        self.keywords = {"gradient": gradient, **keywords}
+        self.keywords = checked_options("PoissonProcess", {"gradient": gradient, **keywords})
         self._joint = compile(with_integral(self._dynamics, self._log_rate))  # keeps its Programs
 
     def init(self, rng: Any, rate: float = 1.0) -> dict[str, Any]:

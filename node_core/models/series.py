@@ -47,8 +47,13 @@ def union_grid(times: Sequence[Any], values: Sequence[Any]) -> tuple[np.ndarray,
 def _one(i: int, times: Any, values: Any) -> tuple[np.ndarray, np.ndarray]:
     """Series i, checked."""
     t, x = np.asarray(times, float), np.asarray(values, float)
-    if t.ndim != 1 or len(t) == 0 or x.shape[:1] != t.shape or x.ndim != 2:
-        raise ValueError(f"union_grid: series {i} must have times (n,) and values (n, d), got {t.shape} and {x.shape}")
+    if t.ndim != 1 or x.shape[:1] != t.shape or x.ndim != 2:
+        hint = "; for one component give values[:, None]" if x.ndim == 1 and x.shape == t.shape else ""
+        raise ValueError(
+            f"union_grid: series {i} must have times (n,) and values (n, d), got {t.shape} and {x.shape}{hint}"
+        )
+    if len(t) == 0:
+        raise ValueError(f"union_grid: series {i} is empty; leave it out")
     for name, bad in (("time", ~np.isfinite(t)), ("value", ~np.all(np.isfinite(x), axis=1))):
         if np.any(bad):
             k = int(np.flatnonzero(bad)[0])

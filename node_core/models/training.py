@@ -20,8 +20,9 @@ from .flow import Flow, dtype_of
 from .poisson import PoissonProcess
 from .series import checked_series
 
-__all__ = ["Trained", "descend", "fit_events", "fit_likelihood", "fit_series", "match_density"]
+__all__ = ["Trained", "descend", "fit_events", "fit_likelihood", "fit_series", "like_init", "match_density"]
 
+LONG = 1e4  # times that are no longer of order one: seconds of a day, days of a life
 Callback = Callable[[int, float, Any], Any]
 
 
@@ -66,7 +67,7 @@ def match_density(
     Raises ValueError if log_target gives another shape than (N,).
     """
     samples, rng = whole_number("match_density", "samples", samples), np.random.default_rng(rng)
-    dtype = dtype_of(params)
+    dtype, steps = dtype_of(params), whole_number("match_density", "steps", steps)
 
     def loss(params: Any, z: Any, noise: Any) -> Any:
         x, log_q = flow.to_data(params, z, noise)
@@ -104,6 +105,7 @@ def fit_likelihood(
     Raises ValueError for data of another shape, or with values that are not finite.
     """
     rng, dtype = np.random.default_rng(rng), dtype_of(params)
+    steps = whole_number("fit_likelihood", "steps", steps)
     rows = _checked_maker(flow, data) if callable(data) else _sampler(_checked_data(flow, data))
     batch = whole_number("fit_likelihood", "batch", batch) if batch is not None else len(_given(data))
 
@@ -141,8 +143,12 @@ def fit_series(
     optimizer: Adam(1e-2) by default; callback and state as in `fit_likelihood`. max_norm: a larger gradient is scaled
     down to it, without which one step out of thousands can undo what a recurrent net has learned.
     """
-    t, rng, dtype = np.asarray(t, float), np.random.default_rng(rng), dtype_of(params)
+    t, rng, dtype = np.asarray(t, float), np.random.default_rng(rng), dtype_of(like_init("fit_series", model, params))
     x, mask = checked_series("fit_series", model.d, t, x, mask, dtype)
+    steps = whole_number("fit_series", "steps", steps)
+    if t[-1] - t[0] > LONG:
+        message = f"the series span {t[-1] - t[0]:.3g} units of time, of which a net's slope is one; rescale t"
+        warnings.warn(f"fit_series: {message}", RuntimeWarning, stacklevel=2)
     n = x.shape[1]
     batch = n if batch is None else min(n, whole_number("fit_series", "batch", batch))
 
@@ -181,6 +187,7 @@ def fit_events(
     outside of the window.
     """
     t, counts = process.grid(events)
+    steps = whole_number("fit_events", "steps", steps)
 
     def loss(params: Any) -> Any:
         return -process.log_prob_on(params, t, counts) / max(len(events), 1)
@@ -240,6 +247,20 @@ def descend(
         if callback is not None and callback(step, value, params):
             return Trained(params, losses, f"step {step}: the callback asked for it", state, good)
     return Trained(params, losses, None, state, good)
+
+
+def like_init(owner: str, model: Any, params: Any) -> Any:
+    """params; ValueError unless they are nested and shaped like those that ``model.init`` makes."""
+    wanted, got = _described(model.init(0)), _described(params)
+    if wanted != got:
+        told = [", ".join(each) or "nothing else" for each in (sorted(wanted - got)[:3], sorted(got - wanted)[:3])]
+        raise ValueError(f"{owner}: params are not those of {model!r}: wanted {told[0]}, got {told[1]}; see its init")
+    return params
+
+
+def _described(params: Any) -> set[str]:
+    """The path and the shape of every leaf."""
+    return {f"{path} {np.shape(leaf)}" for path, leaf in zip(tree.paths(params), tree.flatten(params)[0], strict=True)}
 
 
 def _attempted(step_of: Callable, params: Any, inputs: tuple) -> tuple[float, Any, str | None]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..program import compile
-from ..solve import odeint
+from ..solve import checked_options, odeint
 from .layers import Layer, Rng
 
 __all__ = ["NeuralODE"]
@@ -37,7 +37,7 @@ class NeuralODE:
             raise TypeError(f"NeuralODE: field must be callable, got {type(field).__name__}")
         self.field = field
         self._init = init if init is not None else getattr(field, "init", None)
-        self.keywords = {"gradient": gradient, **keywords}
+        self.keywords = checked_options("NeuralODE", {"gradient": gradient, **keywords})
         self._compiled = compile(self.func)  # keeps the Programs of the field
 
     def init(self, rng: Rng) -> Any:

@@ -13,7 +13,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -47,19 +47,22 @@ def run(
     """Run or resume an experiment in the folder `out`, and return its report, which is also written there.
 
     report(training, step, steps, loss) is called after every step. Ctrl-C is obeyed when a step is done and the
-    checkpoint is written, or at once the second time. Raises ForeignFolderError before anything is computed, and
-    RuntimeError if a training stops at a value that is not finite: its last good state is kept.
+    checkpoint is written; before the first step, and the second time, at once. Raises ForeignFolderError before
+    anything is computed, and RuntimeError if a training stops at a value that is not finite: its last good state is
+    kept.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    if out.exists() and not out.is_dir():
+        raise NotADirectoryError(f"{out} is a file; the results need a folder")
     ended = finished(experiment, out, quick=quick, seed=seed)
     if ended is not None:
         return ended
     done = _resumed(out, _settings(experiment, quick, seed))
-    with _asked_to_stop() as asked:
-        trainings = experiment.trainings(quick)
+    trainings = experiment.trainings(quick)  # reads the data: what is wrong with them leaves no folder behind
+    out.mkdir(parents=True, exist_ok=True)
+    with _asked_to_stop() as stop:
         for training in trainings:
             if training.key not in done["figures"]:
-                _finish(training, done, out, report, save_every, asked)
+                _finish(training, done, out, report, save_every, stop)
     found = {
         **_settings(experiment, quick, seed),
         "steps": sorted({training.steps for training in trainings}),
@@ -117,29 +120,35 @@ def _resumed(out: Path, mine: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
+@dataclass
+class _Stop:
+    """Whether the user asked to stop, and whether a step has been done since the start."""
+
+    asked: bool = False
+    begun: bool = False
+
+
 @contextlib.contextmanager
-def _asked_to_stop() -> Iterator[threading.Event]:
-    """An event that Ctrl-C sets; the second time it interrupts as it does elsewhere."""
-    asked = threading.Event()
+def _asked_to_stop() -> Iterator[_Stop]:
+    """What Ctrl-C asks; the second time, and while there is no step to lose, it interrupts as it does elsewhere."""
+    stop = _Stop()
     if threading.current_thread() is not threading.main_thread():
-        yield asked
+        yield stop
         return
 
     def handler(number: int, frame: Any) -> None:
-        if asked.is_set():
+        if stop.asked or not stop.begun:
             raise KeyboardInterrupt
-        asked.set()
+        stop.asked = True
 
     before = signal.signal(signal.SIGINT, handler)
     try:
-        yield asked
+        yield stop
     finally:
         signal.signal(signal.SIGINT, before)
 
 
-def _finish(
-    training: Training, done: dict, out: Path, report: Report, save_every: float, asked: threading.Event
-) -> None:
+def _finish(training: Training, done: dict, out: Path, report: Report, save_every: float, stop: _Stop) -> None:
     """Train to the last step, with a checkpoint now and then, and measure."""
     began = time.perf_counter()
     present = done["present"]
@@ -155,11 +164,11 @@ def _finish(
         now = time.perf_counter()
         done["seconds"], began = done["seconds"] + now - began, now
         save(out / CHECKPOINT, done)
-        if asked.is_set():
+        if stop.asked:
             raise KeyboardInterrupt
 
     while present["step"] < training.steps:
-        trained, paused = _piece(training, present, rng, report, save_every, asked)
+        trained, paused = _piece(training, present, rng, report, save_every, stop)
         failed = trained.stopped is not None and not paused
         good = trained.good or present["good"]
         params, state = good if failed and good is not None else (trained.params, trained.state)
@@ -177,15 +186,16 @@ def _finish(
 
 def _piece(
     training: Training, present: dict, rng: np.random.Generator, report: Report, save_every: float,
-    asked: threading.Event,
+    stop: _Stop,
 ) -> tuple[Trained, bool]:  # fmt: skip
     """The next steps, until the last or until it is time for a checkpoint: then the second is true."""
     until, first, paused = time.perf_counter() + save_every, present["step"], False
 
     def callback(step: int, loss: float, params: Any) -> bool:
         nonlocal paused
+        stop.begun = True
         report(training.key, step, training.steps, loss)
-        paused = (asked.is_set() or time.perf_counter() > until) and step < training.steps
+        paused = (stop.asked or time.perf_counter() > until) and step < training.steps
         return paused
 
     return training.go(present["params"], present["state"], training.steps - first, rng, callback), paused

@@ -121,19 +121,23 @@ def _copied_once(low: Lowering, view: View, level: int) -> View:
 
 
 def bring_together(segment: list[Operation]) -> None:
-    """Move a Loop that works on a matmul's rows right behind it, and run it block by block of those rows."""
-    for loop in [x for x in segment if isinstance(x, Loop)]:
-        place = segment.index(loop)
-        for back in range(place - 1, -1, -1):
-            product = segment[back]
-            between = segment[back + 1 : place]
-            if any(b in loop.reads() for other in between for b in other.writes()):
-                break
-            if isinstance(product, Matmul) and product.out[0] in loop.reads():
-                if _rows_only(product, loop):
-                    segment.insert(back + 1, segment.pop(place))
-                    product.fused = True
-                break
+    """Move a Loop that works on a matmul's rows right behind it, and run it block by block of those rows.
+
+    It may, where the matmul is the last of those that write what it reads.
+    """
+    written: dict[int, tuple[float, Operation]] = {}  # of a buffer's id: place and operation
+    behind: dict[int, Operation] = {}  # of a matmul's id
+    for place, operation in enumerate(segment):
+        at: float = place
+        if isinstance(operation, Loop):
+            writers = [written[id(buffer)] for buffer in operation.reads() if id(buffer) in written]
+            before, last = max(writers, key=lambda found: found[0], default=(0, None))
+            if isinstance(last, Matmul) and _rows_only(last, operation):
+                last.fused, behind[id(last)], at = True, operation, before + 0.5
+        written.update((id(buffer), (at, operation)) for buffer in operation.writes())
+    moved = {id(loop) for loop in behind.values()}
+    stayed = [operation for operation in segment if id(operation) not in moved]
+    segment[:] = [each for x in stayed for each in ([x, behind[id(x)]] if id(x) in behind else [x])]
 
 
 def _rows_only(product: Matmul, loop: Loop) -> bool:

@@ -67,7 +67,8 @@ class Winograd(Operation):
         images, channels = self.x.shape[:2]
         self.deep, self.wide = _padded(channels), _padded(self.n)
         tiles = math.prod(self.tiles)
-        self.block = max(1, min(images, NEAR // max(1, _elements(self.side) * tiles * (self.deep + self.wide))))
+        each = _elements(self.side) * tiles * (self.deep + self.wide)
+        self.block = max(1, min(images, NEAR // max(1, each)))
         frame = self.block * math.prod(self.side * n + 2 for n in self.tiles) * self.deep
         sizes = {
             "frame": frame,
@@ -89,23 +90,14 @@ class Winograd(Operation):
 
     def fields(self, address: Address) -> list[int]:
         x = reference(address, self.x.buffer, self.x.offset)
-        words = [
-            *self.x.shape,
-            self.block,
-            *x,
-            *self.x.strides,
-            *self.margin,
-            self.side,
-            *self.tiles,
-            self.n,
-            *self.size,
-        ]
-        words += [self.deep, self.wide, int(self.accumulate)]
+        words = [*self.x.shape, self.block, *x, *self.x.strides, *self.margin]
+        words += [self.side, *self.tiles, self.n, *self.size, self.deep, self.wide, int(self.accumulate)]
         words += [*reference(address, *self.out), *reference(address, *self.weights)]
         return words + [word for b in self.scratch for word in reference(address, b)]
 
     def _shape(self) -> str:
-        return f"{self.x.shape[0]} x {self.tiles[0]} x {self.tiles[1]} tiles, {_elements(self.side)} x ({self.x.shape[1]}, {self.n})"
+        tiles = f"{self.x.shape[0]} x {self.tiles[0]} x {self.tiles[1]} tiles"
+        return f"{tiles}, {_elements(self.side)} x ({self.x.shape[1]}, {self.n})"
 
     def text(self) -> str:
         return f"{self.out[0].name} = winograd({self.x}, {self.weights[0].name})    {self._shape()}"
