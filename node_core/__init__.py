@@ -31,13 +31,14 @@ from .config import show_config
 from .nn import NeuralODE
 from .program import Graph, TraceError, compile, trace
 from .solve import odeint, odeint_adjoint
-from .solvers import SolverError, methods
+from .solvers import SolverError, Tableau, methods
 from .storage import load, save
 
 __all__ = [
     "Graph",
     "NeuralODE",
     "SolverError",
+    "Tableau",
     "TraceError",
     "__version__",
     "check_grads",

@@ -38,7 +38,7 @@ def odeint(
     t: Any,
     *,
     args: tuple = (),
-    method: str = "dopri5",
+    method: str | Tableau = "dopri5",
     rtol: Any = RTOL,
     atol: Any = ATOL,
     gradient: str = "discrete",
@@ -54,7 +54,7 @@ def odeint(
                tuple of numbers is taken as an array.
     t:         (m,), m >= 2, strictly increasing or decreasing; y0 holds at t[0].
     args:      a tuple of further arguments of func: arrays, scalars or nestings of them.
-    method:    a name from `nc.methods()`.
+    method:    a name from `nc.methods()`, or an `nc.Tableau` of your own, whose order conditions are checked.
     rtol, atol: the error a step may make is atol + rtol |y|, RMS over the components; numbers, arrays shaped
                like y0, or either in y0's nesting. Adaptive methods only. An rtol below 10 eps of the state's
                dtype cannot be met and warns; the default is raised to it (1.2e-6 for float32).
@@ -99,7 +99,7 @@ def odeint_adjoint(
     t: Any,
     *,
     args: tuple = (),
-    method: str = "dopri5",
+    method: str | Tableau = "dopri5",
     rtol: Any = RTOL,
     atol: Any = ATOL,
     backend: str = "compiled",

@@ -67,12 +67,14 @@ def test_both_backends_make_the_same_decisions_and_outputs(method, control, sign
 @CONTROL
 @SIGN
 def test_both_backends_record_the_same_steps(method, control, sign):
-    """From a first step of 0.3: after Hairer's, of 1e-4, the error estimate is a sum of stages that cancel to
-    rounding, and the next step would be a function of that rounding alone."""
-    control = dataclasses.replace(control, first_step=min(0.3, control.max_step))
+    """From a first step of 0.3, or 1.5 for order 8: after Hairer's, of 1e-4, the error estimate is a sum of stages that
+    cancel to rounding, and the next step would be a function of that rounding alone. Of order 8's error, which
+    slopes of size one add up to 1e-8, seven digits are left."""
+    control = dataclasses.replace(control, first_step=min(0.3 if method.order < 8 else 1.5, control.max_step))
     c, p = both(pendulum, Y0, sign * T, method, control)
     for name in ("t", "h", "y", "K"):
-        np.testing.assert_allclose(getattr(c.record, name), getattr(p.record, name), rtol=1e-9, atol=1e-9)
+        near = 1e-9 if method.order < 8 or not method.adaptive else 1e-7
+        np.testing.assert_allclose(getattr(c.record, name), getattr(p.record, name), rtol=near, atol=near)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.complex64, np.complex128])

@@ -1,10 +1,14 @@
 """The tableaus: order conditions, measured convergence, and refusal of data that contradicts itself."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
+import node_core as nc
 from node_core.solvers import METHODS, Control, Tableau, integrate, methods, tableau
 from node_core.solvers.order import (
+    condition,
     dense_residuals,
     density,
     embedded_residuals,
@@ -42,7 +46,7 @@ def test_every_order_condition_of_the_step_holds_to_1e_14(method):
 @ALL
 def test_no_method_claims_less_than_its_order(method):
     residuals = order_residuals(method.a, method.b, method.c, method.order + 1)
-    assert max(map(abs, residuals.values())) > 1e-5
+    assert max(map(abs, residuals.values())) > 1e-6
 
 
 @ADAPTIVE
@@ -50,15 +54,15 @@ def test_every_order_condition_of_the_embedded_method_holds_to_1e_14(method):
     assert max(map(abs, embedded_residuals(method).values())) <= 1e-14
     b_hat = method.dense_b - method.e
     higher = order_residuals(method.dense_a, b_hat, method.dense_c, method.embedded_order + 1)
-    assert max(map(abs, higher.values())) > 1e-5  # else the error estimate would be blind
+    assert max(map(abs, higher.values())) > 1e-6  # else the error estimate would be blind
 
 
 @ALL
-def test_every_order_condition_of_the_dense_output_holds_to_1e_14_within_the_step(method):
+def test_every_order_condition_of_the_dense_output_holds_to_rounding_within_the_step(method):
     theta = np.linspace(0.0, 1.0, 101)
     for residual in dense_residuals(method).values():
         powers = theta[:, None] ** np.arange(1, len(residual) + 1)  # (101, degree)
-        assert np.abs(powers @ residual).max() <= 1e-14
+        assert np.abs(powers @ residual).max() <= np.finfo(float).eps * max(50.0, np.abs(method.p).max())
 
 
 @ALL
@@ -73,17 +77,19 @@ def growth(t, y):
     return y * np.cos(t)
 
 
-def end_error(method, steps, span=6.0):
-    solution = integrate(growth, np.array([1.0]), np.array([0.0, span]), method, Control(step_size=span / steps))
+def largest_error(method, steps, span=6.0):
+    """Over the second half: at one time alone the error may change its sign as h falls."""
+    t = np.linspace(0.0, span, steps + 1)
+    solution = integrate(growth, np.array([1.0]), t, method, Control(step_size=span / steps))
     assert solution.stats.naccepted == steps
-    return abs(solution.y[-1, 0] - np.exp(np.sin(span)))
+    return np.abs(solution.y[:, 0] - np.exp(np.sin(t)))[steps // 2 :].max()
 
 
 @ALL
 def test_measured_convergence_order_is_nominal_over_a_decade_of_h(method):
-    coarse = {1: 400, 2: 200, 3: 100, 4: 100, 5: 40}[method.order]
+    coarse = {1: 400, 2: 200, 3: 100, 4: 100, 5: 40, 8: 8}[method.order]
     steps = np.geomspace(coarse, 10 * coarse, 6).astype(int)
-    errors = [end_error(method, n) for n in steps]
+    errors = [largest_error(method, n) for n in steps]
     slope = -np.polyfit(np.log(steps), np.log(errors), 1)[0]
     assert abs(slope - method.order) < 0.15
 
@@ -94,17 +100,19 @@ def nonlinear(t, y):
 
 
 def long_double_error(method, steps, y0=0.7, span=8.0):
-    """At t = span, from the Python twin in long double: near order 5 double rounds off half of the decade."""
+    """The largest, from the Python twin in long double: near order 5 double rounds off half of the decade."""
     y0, span = np.longdouble(y0), np.longdouble(span)
     h, y, K = span / steps, np.array([y0]), np.zeros((method.dense_stages, 1), np.longdouble)
+    largest = 0.0
     for k in range(steps):
         y = rk_step(nonlinear, h * k, y, nonlinear(h * k, y), h, method, K)
-    return float(abs(y[0] - 1 / (1 / y0 - np.sin(span))))
+        largest = max(largest, float(abs(y[0] - 1 / (1 / y0 - np.sin(h * (k + 1))))))
+    return largest
 
 
 @ALL
 def test_measured_convergence_order_is_nominal_on_a_nonlinear_problem(method):
-    coarse = {1: 800, 2: 200, 3: 100, 4: 200, 5: 90}[method.order]
+    coarse = {1: 800, 2: 200, 3: 100, 4: 200, 5: 90, 8: 20}[method.order]
     steps = np.geomspace(coarse, 10 * coarse, 5).astype(int)
     errors = [long_double_error(method, int(n)) for n in steps]
     slope = -np.polyfit(np.log(steps), np.log(errors), 1)[0]
@@ -118,7 +126,7 @@ def pendulum(t, y):
 
 @ALL
 def test_dense_output_converges_one_order_above_its_own_in_one_step(method):
-    y0, h = np.array([1.0, 0.3]), np.array([0.2, 0.1, 0.05, 0.02])
+    y0, h = np.array([1.0, 0.3]), (1 if method.order < 8 else 4) * np.array([0.2, 0.1, 0.05, 0.02])
     tight = Control(rtol=3e-15, atol=1e-16)
     errors = []
     for step in h:
@@ -142,7 +150,7 @@ def test_rk4_is_the_classical_method_and_not_the_three_eighths_rule():
 
 
 def test_an_unknown_method_is_refused_with_the_nearest_names():
-    with pytest.raises(ValueError, match=r"method 'dopri' is not known; did you mean 'dopri5'"):
+    with pytest.raises(ValueError, match=r"method 'dopri' is not known; did you mean 'dopri8' or 'dopri5'"):
         tableau("dopri")
 
 
@@ -172,3 +180,50 @@ GOOD = {"name": "x", "order": 2, "a": [[0, 0], [1, 0]], "b": [0.5, 0.5], "c": [0
 def test_a_tableau_that_contradicts_itself_is_refused(change, message):
     with pytest.raises(ValueError, match=message):
         Tableau(**{**GOOD, **change})
+
+
+def own(**changes):
+    """The midpoint rule with Euler's inside, given by a user."""
+    given = {"name": "mine", "order": 2, "a": [[0, 0], [0.5, 0]], "b": [0, 1], "c": [0, 0.5], "e": [-1, 1, 0],
+             "embedded_order": 1}  # fmt: skip
+    return nc.Tableau(**{**given, **changes})
+
+
+@pytest.mark.parametrize("backend", ["compiled", "callback", "python"])
+def test_a_tableau_of_ones_own_solves_and_is_differentiated(backend):
+    def end(y0, method):
+        return nc.odeint(lambda t, y: -y * y, y0, [0.0, 1.0], method=method, rtol=1e-6, atol=1e-8, backend=backend)[-1]
+
+    y0 = np.array([1.0, 2.0])
+    np.testing.assert_allclose(end(y0, own()), y0 / (1 + y0), rtol=1e-5)
+    np.testing.assert_allclose(nc.jacobian(lambda y: end(y, own()))(y0), np.diag(1 / (1 + y0) ** 2), atol=1e-5)
+    again = nc.Tableau(**{f.name: getattr(tableau("tsit5"), f.name) for f in dataclasses.fields(Tableau)})
+    np.testing.assert_array_equal(end(y0, again), end(y0, "tsit5"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"order": 3}, r"tableau mine: b does not have order 3: sum_i b_i c_i\^2 = 1/3 is wrong by 0.0833"),
+        (
+            {"b": [0.5, 0.5], "e": None, "embedded_order": None},
+            r"b does not have order 2: sum_i b_i c_i = 1/2 is wrong",
+        ),
+        ({"embedded_order": 2}, r"b - e does not have order 2: sum_i b_i c_i = 1/2 is wrong by 0.5"),
+        ({"p": [[1.0], [-1.0], [0.0]], "dense_order": 1}, r"must end in b"),
+        ({"p": [[0.0], [1.0], [0.0]], "dense_order": 2}, r"the dense output p does not have order 2: .* c_i = 1/2"),
+    ],
+)
+def test_a_tableau_that_is_not_of_its_order_is_told_the_first_condition_that_fails(changes, message):
+    with pytest.raises(ValueError, match=message):
+        nc.odeint(lambda t, y: -y, np.ones(1), [0.0, 1.0], method=own(**changes))
+
+
+def test_conditions_are_written_as_the_literature_writes_them():
+    four = sorted(condition(tree) for tree in rooted_trees(4))
+    assert four == [
+        "sum_i b_i (sum_j a_ij (sum_k a_jk c_k)) = 1/24",
+        "sum_i b_i (sum_j a_ij c_j^2) = 1/12",
+        "sum_i b_i c_i (sum_j a_ij c_j) = 1/8",
+        "sum_i b_i c_i^3 = 1/4",
+    ]

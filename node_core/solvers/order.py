@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from fractions import Fraction
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 
 from .tableau import Tableau
 
 __all__ = [
+    "checked",
     "dense_residuals",
     "density",
     "embedded_residuals",
@@ -90,9 +91,43 @@ def dense_residuals(tableau: Tableau) -> dict[Tree, np.ndarray]:
     result = {}
     for tree, phi in _all_phi(tableau.dense_a, tableau.dense_c, tableau.dense_order):
         sums = [_dot(_exact(column), phi) for column in tableau.p.T]
+        sums += [Fraction(0)] * (tree_order(tree) - len(sums))  # p may lack powers that it needs
         sums[tree_order(tree) - 1] -= Fraction(1, density(tree))
         result[tree] = np.array([float(s) for s in sums])
     return result
+
+
+WORST = 1e-10  # a residual above it is a mistake; published tables of 16 digits leave up to 1e-13
+
+
+@lru_cache(maxsize=64)
+def checked(tableau: Tableau) -> Tableau:
+    """The tableau; ValueError naming the first condition that its step, error estimate or dense output misses."""
+    parts = [("b", step_residuals(tableau)), ("the dense output p", dense_residuals(tableau))]
+    if tableau.adaptive:
+        parts.insert(1, ("b - e", embedded_residuals(tableau)))
+    for part, residuals in parts:
+        for tree, residual in residuals.items():
+            worst = float(np.max(np.abs(residual)))
+            if worst > WORST:
+                raise ValueError(
+                    f"tableau {tableau.name}: {part} does not have order {tree_order(tree)}: "
+                    f"{condition(tree)} is wrong by {worst:.3g}"
+                )
+    return tableau
+
+
+def condition(tree: Tree) -> str:
+    """The order condition as a formula: sum_i b_i c_i sum_j a_ij c_j = 1/8."""
+    return f"sum_i b_i{_factors(tree, 'i')} = 1/{density(tree)}"
+
+
+def _factors(tree: Tree, index: str) -> str:
+    """What stands behind b_i: a c for every leaf, a sum for every other child."""
+    leaves = sum(child == () for child in tree)
+    power = {0: "", 1: f" c_{index}"}.get(leaves, f" c_{index}^{leaves}")
+    below = chr(ord(index) + 1)
+    return power + "".join(f" (sum_{below} a_{index}{below}{_factors(child, below)})" for child in tree if child != ())
 
 
 def _all_phi(a: np.ndarray, c: np.ndarray, order: int) -> Iterator[tuple[Tree, list[Fraction]]]:

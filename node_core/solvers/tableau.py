@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-__all__ = ["Tableau", "hermite_weights"]
+__all__ = ["Tableau", "hermite_weights", "lower"]
 
 Array = np.ndarray
 
@@ -144,6 +144,14 @@ class Tableau:
         for holds, rule in checks:
             if not holds:
                 raise ValueError(f"tableau {self.name}: {rule}")
+
+
+def lower(*rows: list[float]) -> Array:
+    """a (stages, stages) from the rows below the diagonal; the first row is empty."""
+    a = np.zeros((len(rows) + 1, len(rows) + 1))
+    for i, row in enumerate(rows, start=1):
+        a[i, :i] = row
+    return a
 
 
 def hermite_weights(b: Array, slope_at_end: Array, quartic: Array | None = None) -> Array:
