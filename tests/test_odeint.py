@@ -50,9 +50,9 @@ def test_both_backends_give_the_same_trajectory_and_statistics(method, sign):
 def test_every_method_solves_a_linear_system_to_its_order(method, sign, backend):
     y = nc.odeint(lambda t, y: ROTATION @ y, [2.0, 0.0], sign * T, method=method, backend=backend, **options_of(method))
     exact = 2.0 * np.exp(-0.1 * sign * T)[:, None] * np.stack([np.cos(2 * T), -sign * np.sin(2 * T)], 1)
-    rule = METHODS[method]
-    cubic = rule.adaptive and rule.dense_order < rule.order - 1  # between the steps it is less accurate than they are
-    bound = {1: 0.2, 2: 1e-3, 3: 6e-5}.get(rule.order, 6e-6 if cubic else 3e-6)
+    bound = {1: 0.2, 2: 1e-3}.get(METHODS[method].order, 3e-6)
+    bound = {"heun3": 6e-5, "ssprk3": 6e-5}.get(method, bound)  # order 3 at h = 0.01
+    bound = {"fehlberg45": 6e-6, "cash_karp": 6e-6}.get(method, bound)  # their cubic is less accurate than their steps
     assert np.abs(y - exact).max() < bound
     np.testing.assert_array_equal(y[0], [2.0, 0.0])
 
@@ -73,8 +73,9 @@ def test_the_dtype_of_the_state_is_kept_and_time_is_a_float(method, dtype, backe
     y = nc.odeint(field, y0, T, method=method, backend=backend, **options)
     assert y.dtype == dtype
     assert seen == {(float, np.dtype(dtype))}
-    order = METHODS[method].order
-    bound = 2e-2 if order == 1 else 1e-3 if single and order > 2 else 6e-3 if single else 1e-4
+    bound = 2e-2 if method == "euler" else 1e-3 if single else 1e-4
+    if single:
+        bound = {"fehlberg2": 6e-3}.get(method, bound)  # its steps near rtol are long and its line is straight
     np.testing.assert_allclose(y, y0 * np.exp(-(T[:, None] ** 2) / 2), atol=bound)
 
 

@@ -43,10 +43,13 @@ def test_every_order_condition_of_the_step_holds_to_1e_14(method):
     assert max(map(abs, residuals.values())) <= 1e-14
 
 
+FAR = {"dopri8": 1e-6}  # the least of an order's largest error constant; of order 9 every one is small
+
+
 @ALL
 def test_no_method_claims_less_than_its_order(method):
     residuals = order_residuals(method.a, method.b, method.c, method.order + 1)
-    assert max(map(abs, residuals.values())) > 1e-6
+    assert max(map(abs, residuals.values())) > FAR.get(method.name, 1e-5)
 
 
 @ADAPTIVE
@@ -54,15 +57,15 @@ def test_every_order_condition_of_the_embedded_method_holds_to_1e_14(method):
     assert max(map(abs, embedded_residuals(method).values())) <= 1e-14
     b_hat = method.dense_b - method.e
     higher = order_residuals(method.dense_a, b_hat, method.dense_c, method.embedded_order + 1)
-    assert max(map(abs, higher.values())) > 1e-6  # else the error estimate would be blind
+    assert max(map(abs, higher.values())) > FAR.get(method.name, 1e-5)  # else the error estimate would be blind
 
 
 @ALL
-def test_every_order_condition_of_the_dense_output_holds_to_rounding_within_the_step(method):
+def test_every_order_condition_of_the_dense_output_holds_to_1e_14_of_its_weights_within_the_step(method):
     theta = np.linspace(0.0, 1.0, 101)
     for residual in dense_residuals(method).values():
         powers = theta[:, None] ** np.arange(1, len(residual) + 1)  # (101, degree)
-        assert np.abs(powers @ residual).max() <= np.finfo(float).eps * max(50.0, np.abs(method.p).max())
+        assert np.abs(powers @ residual).max() <= max(1e-14, np.finfo(float).eps * np.abs(method.p).max())
 
 
 @ALL
