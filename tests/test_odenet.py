@@ -1,6 +1,7 @@
 """ResNet, RK-Net and ODE-Net: one layout, two gradients of one model; IDX files; the experiments of section 3."""
 
 import gzip
+import re
 import struct
 import sys
 
@@ -343,14 +344,17 @@ def test_error_control_resumes_with_its_counts_and_draws(tiny, tmp_path):
     drawn(experiment, tmp_path, found)
 
 
-def test_on_mnist_the_printed_figures_are_beside_ours_and_the_folder_is_not_that_of_the_digits(tiny, tmp_path, capsys):
+def test_on_mnist_the_printed_figures_are_beside_ours_and_the_folder_is_not_that_of_the_digits(
+    tiny, tmp_path, capsys, monkeypatch
+):
     write_mnist(tmp_path)
+    monkeypatch.setattr(experiments, "FULL", ((30, 1, 8, 8), (15, 1, 8, 8)))
     out = tmp_path / "out"
     assert main(["paper", "odenet", "--quick", "--quiet", "--data", str(tmp_path), "--out", str(out)]) == 0
     text = capsys.readouterr().out
     assert "| test error, ODE-Net | 0.42 % |" in text
     assert "| parameters, ResNet | 0.6 M |" in text
-    assert "quick, seed 0, MNIST" in text
+    assert "quick, seed 0, MNIST (" in text
     other = EXPERIMENTS["odenet"].on(tmp_path)
 
     def interrupt(*_):
@@ -360,8 +364,20 @@ def test_on_mnist_the_printed_figures_are_beside_ours_and_the_folder_is_not_that
     assert all(isinstance(training, Training) for training in trainings)
     with pytest.raises(KeyboardInterrupt):
         run(other, tmp_path / "half", quick=True, save_every=0.0, report=lambda key, step, *_: step > 1 and interrupt())
-    with pytest.raises(ForeignFolderError, match=r"data MNIST, not of .*data digits"):
+    with pytest.raises(ForeignFolderError, match=r"data MNIST \(\w{8}\), not of .*data digits"):
         run(EXPERIMENTS["odenet"], tmp_path / "half", quick=True)
+
+
+def test_images_of_another_size_are_not_called_mnist_and_a_run_on_other_images_is_another_run(tiny, tmp_path, capsys):
+    arguments = ["paper", "odenet", "--quick", "--quiet", "--data", str(tmp_path), "--out", str(tmp_path / "out")]
+    write_mnist(tmp_path)
+    assert main(arguments) == 0
+    text = capsys.readouterr().out
+    assert re.search(r"\| test error, ODE-Net \|  \|.*30 \+ 15 images of 8 by 8 \(\w{8}\)", text)
+    labels = np.arange(30, dtype=np.uint8) % 10
+    write_mnist(tmp_path, train_labels=idx(labels))
+    assert main(arguments) == 1
+    assert "images of 8 by 8" in capsys.readouterr().err
 
 
 def test_data_is_only_for_experiments_on_images(tmp_path, capsys):

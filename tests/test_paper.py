@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -50,6 +51,10 @@ def experiment(name="fitting", bad_from=None, steps=40):
         lambda figures: [Row(key, 0.125 if key == "one" else None, found["error"]) for key, found in figures.items()],
         lambda params, figures: {},
     )
+
+
+def refused(why):
+    raise AssertionError(why)
 
 
 def model_of(folder):
@@ -225,17 +230,75 @@ def test_parameters_that_a_checkpoint_was_made_of_unseen_are_not_the_last_good_o
 def test_reports_are_collected_in_one_table(tmp_path):
     run(experiment(), tmp_path / "a")
     run(experiment("more"), tmp_path / "b", quick=True, seed=2)
-    lines = table(reports(tmp_path)).splitlines()
+    lines = table(reports(tmp_path, refused)).splitlines()
     assert lines[0] == "| experiment | figure | printed | ours | settings | seconds |"
     assert [line.split(" | ")[:3] for line in lines[2:]] == [
         ["| fitting", "one", "0.125"], ["| fitting", "two", ""], ["| more", "one", "0.125"], ["| more", "two", ""],
     ]  # fmt: skip
     assert "quick, seed 2, 40 steps" in lines[-1]
+
+
+def test_a_damaged_report_is_named_and_does_not_hide_the_others(tmp_path, capsys):
+    for name in "abc":
+        run(experiment(name), tmp_path / name)
     (tmp_path / "a" / "report.json").write_text("{")
-    with pytest.raises(ValueError, match="is damaged"):
-        reports(tmp_path)
+    (tmp_path / "b" / "report.json").write_text('{"experiment": "b", "quick": true, "seed": 0, "seconds": 1.0}')
+    left_out = []
+    assert [report["experiment"] for report in reports(tmp_path, left_out.append)] == ["c"]
+    assert re.search(r"a.report\.json is damaged: .*; remove it and run its experiment again", left_out[0])
+    assert re.search(r"b.report\.json is damaged: it has no rows and no steps; run its experiment", left_out[1])
+    assert main(["paper", "table", "--out", str(tmp_path)]) == 1
+    shown = capsys.readouterr()
+    assert "| c | one |" in shown.out
+    assert shown.err.count("left out: ") == 2
+
+
+@pytest.mark.parametrize("option", [["--quick"], ["--seed", "0"], ["--data", "x"]])
+@pytest.mark.parametrize("what", ["list", "table"])
+def test_list_and_table_refuse_the_options_of_experiments(what, option, capsys):
+    assert main(["paper", what, *option]) == 1
+    assert f"{option[0]} is for experiments; `paper {what}` does not take it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [["paper", "spiral"], ["fit", "x.csv", "--time", "t"]])
+def test_an_output_folder_without_a_name_is_refused(command, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main([*command, "--out", ""])
+    assert "must name a folder, got an empty name" in capsys.readouterr().err
+
+
+def test_a_fit_and_a_run_of_the_paper_do_not_take_each_others_folder(tmp_path, capsys):
+    csv = tmp_path / "x.csv"
+    csv.write_text("t,x\n" + "".join(f"{k},{k % 3}\n" for k in range(9)))
+    run(experiment("spiral"), tmp_path / "paper")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "paper").iterdir()}
+    assert main(["fit", str(csv), "--time", "t", "--out", str(tmp_path / "paper"), "--quiet"]) == 1
+    assert re.search(r"holds model\.npz and report\.json of a run of `node-core paper spiral`, which the fit would "
+                     "overwrite; choose another --out", capsys.readouterr().err)  # fmt: skip
+    assert before == {path.name: path.read_bytes() for path in (tmp_path / "paper").iterdir()}
+
+    fitted = tmp_path / "fit"
+    fitted.mkdir()
+    (fitted / "report.json").write_text('{"settings": {}, "seed": 0, "rmse": {}}')
+    with pytest.raises(ForeignFolderError, match="is the report of something else, such as a fit, not of experiment"):
+        run(experiment(), fitted)
+    (fitted / "report.json").unlink()
+    nc.save(fitted / "model.npz", {"w": np.ones(2)})
+    with pytest.raises(ForeignFolderError, match=r"model\.npz is not a model of fitting; choose another --out"):
+        run(experiment(), fitted)
+    assert main(["fit", str(csv), "--time", "t", "--out", str(fitted), "--quiet"]) == 1
+    assert "holds model.npz of no earlier fit" in capsys.readouterr().err
+
+
+def test_a_damaged_checkpoint_is_told_with_what_to_do(tmp_path):
+    (tmp_path / "checkpoint.npz").write_bytes(b"PK")
+    with pytest.raises(ValueError, match=r"truncated .*; remove it to start anew, or choose another --out"):
+        run(experiment(), tmp_path)
+
+
+def test_where_there_is_no_run_of_the_paper_there_is_no_table(tmp_path):
     with pytest.raises(ValueError, match="holds no report"):
-        reports(tmp_path / "b" / "nothing")
+        reports(tmp_path / "b" / "nothing", refused)
 
 
 def test_the_command_line(tmp_path, capsys):

@@ -20,7 +20,7 @@ from ..solve import odeint
 from ..solvers import SolverError
 from ..storage import save
 from .progress import Progress
-from .values import fraction, natural, positive_ints
+from .values import folder, fraction, natural, positive_ints
 
 NAME = "fit"
 HELP = "learn an ODE from a CSV file"
@@ -41,7 +41,9 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", help="CSV file with a header line")
     parser.add_argument("--time", required=True, metavar="NAME", help="the time column")
     parser.add_argument("--columns", metavar="A,B", help="the state columns (default: all others)")
-    parser.add_argument("--out", default="fit", metavar="FOLDER", help="output folder (default: %(default)s)")
+    parser.add_argument(
+        "--out", type=folder, default="fit", metavar="FOLDER", help="output folder (default: %(default)s)"
+    )
     parser.add_argument(
         "--holdout", type=fraction, default=0.15, metavar="F",
         help="fraction of rows, the last ones, to hold out (default: %(default)s)",
@@ -63,6 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
     series = read_series(arguments.file, arguments.time, columns)
     print(f"{arguments.file}: {series}")
     out = _writable(arguments.out)
+    _check_no_others(out)
     held_out = round(len(series.t) * arguments.holdout)
     fitted = series.head(len(series.t) - held_out)
     print(f"fitting {len(fitted.t)} rows, holding out the last {held_out}")
@@ -85,16 +88,35 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _writable(folder: str) -> Path:
+def _writable(path: Path) -> Path:
     """The output folder, made if need be. Raises OSError before any work if it cannot be written to."""
-    path = Path(folder)
     try:
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):
             pass
     except OSError as error:
-        raise OSError(f"the output folder {folder} is not writable: {error.strerror or error}") from error
+        raise OSError(f"the output folder {path} is not writable: {error.strerror or error}") from error
     return path
+
+
+def _check_no_others(out: Path) -> None:
+    """Raises ValueError if the folder holds a model or a report that no earlier fit has left."""
+    names = [name for name in ("checkpoint.npz", "model.npz", "report.json") if (out / name).exists()]
+    if not names:
+        return
+    try:
+        report = json.loads((out / "report.json").read_text())
+    except (OSError, ValueError):
+        report = None
+    if names[0] == "checkpoint.npz" or not isinstance(report, dict) or not {"rmse", "settings"} <= set(report):
+        what = f"a run of `node-core paper {report['experiment']}`" if _names_experiment(report) else "no earlier fit"
+        raise ValueError(
+            f"{out} holds {' and '.join(names)} of {what}, which the fit would overwrite; choose another --out"
+        )
+
+
+def _names_experiment(report: Any) -> bool:
+    return isinstance(report, dict) and isinstance(report.get("experiment"), str)
 
 
 def _round_up(series: Series) -> str:

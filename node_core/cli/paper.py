@@ -11,7 +11,7 @@ from typing import Any
 from ..paper import CHECKPOINT, EXPERIMENTS, Experiment, finished, reports, table
 from ..paper import run as run_experiment
 from ..storage import load, write_aside
-from .values import natural
+from .values import folder, natural
 
 NAME = "paper"
 HELP = "reproduce an experiment of Chen et al. (2018)"
@@ -32,9 +32,11 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("what", choices=["list", "table", *EXPERIMENTS], metavar="WHAT",
                         help=f"list, table, or an experiment: {', '.join(EXPERIMENTS)}")  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="smaller and shorter: each ends within a minute")
-    parser.add_argument("--seed", type=natural, default=0, metavar="N", help="of weights and batches (0)")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the results (paper/WHAT; for table: paper)")
-    parser.add_argument("--data", type=Path, metavar="DIR",
+    parser.add_argument("--seed", type=natural, metavar="N", help="of weights and batches (0)")
+    parser.add_argument(
+        "--out", type=folder, metavar="DIR", help="folder of the results (paper/WHAT; for table: paper)"
+    )
+    parser.add_argument("--data", type=folder, metavar="DIR",
                         help="folder of the four IDX files of MNIST, for odenet and error-control (scikit-learn's "
                              "digits)")  # fmt: skip
     parser.add_argument("--quiet", action="store_true", help="no progress, only the result")
@@ -42,20 +44,24 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """List, run or collect."""
+    _check_options(arguments)
     if arguments.what == "list":
         for experiment in EXPERIMENTS.values():
             print(f"{experiment.name:16} {experiment.title}")
         return 0
     if arguments.what == "table":
-        print(table(reports(arguments.out or Path("paper"))))
-        return 0
+        left_out: list[str] = []
+        print(table(reports(arguments.out or Path("paper"), left_out.append)))
+        for why in left_out:
+            print(f"left out: {why}", file=sys.stderr)
+        return 1 if left_out else 0
     experiment = EXPERIMENTS[arguments.what]
     if arguments.data is not None:
         if experiment.on is None:
             raise ValueError(f"--data is for experiments on images, and {experiment.name} is not one")
         experiment = experiment.on(arguments.data)
     out = arguments.out or Path("paper") / experiment.name
-    settings = {"quick": arguments.quick, "seed": arguments.seed}
+    settings = {"quick": arguments.quick, "seed": arguments.seed or 0}
     written = [] if finished(experiment, out, **settings) is not None else ["report.json", "model.npz"]
     if not written:
         print(f"{out} holds this run already; remove it to train anew", file=sys.stderr)
@@ -69,6 +75,14 @@ def run(arguments: argparse.Namespace) -> int:
     print(table([report]))
     print(f"wrote {', '.join(str(out / name) for name in written) or 'nothing'}")
     return 0
+
+
+def _check_options(arguments: argparse.Namespace) -> None:
+    """Raises ValueError for options that `list` and `table` would not heed."""
+    ignored = {"list": ("quick", "seed", "data", "out"), "table": ("quick", "seed", "data")}.get(arguments.what, ())
+    for name in ignored:
+        if getattr(arguments, name) is not None and getattr(arguments, name) is not False:  # 0 is given, too
+            raise ValueError(f"--{name} is for experiments; `paper {arguments.what}` does not take it")
 
 
 def _draw(experiment: Experiment, out: Path, report: dict) -> list[str]:

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from ..solvers import tableau
 
-__all__ = ["fraction", "method_names", "natural", "positive_int", "positive_ints", "positive_number"]
+__all__ = ["folder", "fraction", "method_names", "natural", "positive_int", "positive_ints", "positive_number"]
+
+
+def folder(text: str) -> Path:
+    """A path; an empty text would be the current folder by accident."""
+    if not text:
+        raise argparse.ArgumentTypeError("must name a folder, got an empty name (the current one is .)")
+    return Path(text)
 
 
 def _value(kind: Callable, text: str, wanted: str) -> Any:

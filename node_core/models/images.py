@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import math
 import zlib
 from dataclasses import dataclass
@@ -45,6 +46,14 @@ class Images:
         rest, part = order[held:], order[:held]
         return Images(self.name, self.x[rest], self.labels[rest], self.x[part], self.labels[part])
 
+    def digest(self) -> str:
+        """SHA-256 of all images and labels, with their shapes, in hexadecimal: equal for equal data alone."""
+        found = hashlib.sha256()
+        for array in (self.x, self.labels, self.test_x, self.test_labels):
+            found.update(f"{array.dtype.str}{array.shape}".encode())
+            found.update(np.ascontiguousarray(array).tobytes())
+        return found.hexdigest()
+
 
 def read_idx(path: Any) -> np.ndarray:
     """The array in an IDX file, gzipped or not, in the machine's byte order.
@@ -76,6 +85,8 @@ def read_idx(path: Any) -> np.ndarray:
 
 def _bytes(path: Path) -> bytes:
     """The content, unpacked if it begins as gzip does, whatever the file is called."""
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder; wanted an IDX file")
     found = path.read_bytes()
     if found[:2] != b"\x1f\x8b":
         return found

@@ -67,9 +67,19 @@ PLANS = {  # data, quick
 QUICK_IMAGES = 2000  # of MNIST: to learn from and to test on
 
 
-def _data(folder: Path | None, quick: bool) -> Images:
-    data = digits() if folder is None else mnist(folder)
-    if folder is None or not quick:
+FULL = ((60000, 1, 28, 28), (10000, 1, 28, 28))  # MNIST's images to learn from and to test on
+
+
+def _told(data: Images) -> str:
+    """What tells these images from all others: MNIST's sizes, or their own, and a digest."""
+    (n, _, height, width), tests = data.x.shape, len(data.test_x)
+    sizes = "MNIST" if (data.x.shape, data.test_x.shape) == FULL else f"{n} + {tests} images of {height} by {width}"
+    return f"{sizes} ({data.digest()[:8]})"
+
+
+def _data(files: Images | None, quick: bool) -> Images:
+    data = digits() if files is None else files
+    if files is None or not quick:
         return data
     few = slice(QUICK_IMAGES)
     return replace(data, x=data.x[few], labels=data.labels[few], test_x=data.test_x[few],
@@ -86,8 +96,8 @@ def _optimizer(plan: Plan, steps: int) -> SGD:
 # --- the table ---
 
 
-def _odenet_trainings(folder: Path | None, quick: bool) -> list[Training]:
-    data = _data(folder, quick)
+def _odenet_trainings(files: Images | None, quick: bool) -> list[Training]:
+    data = _data(files, quick)
     plan = PLANS[data.name, quick]
     return [network_training(name, run, data, plan) for run in range(plan.seeds) for name in NETWORKS]
 
@@ -173,8 +183,8 @@ def _odenet_pictures(params: dict[str, Any], figures: dict[str, dict]) -> dict[s
 # --- figure 3 ---
 
 
-def _control_trainings(folder: Path | None, quick: bool) -> list[Training]:
-    data = _data(folder, quick)
+def _control_trainings(files: Images | None, quick: bool) -> list[Training]:
+    data = _data(files, quick)
     return [_control_training(data, PLANS[data.name, quick])]
 
 
@@ -287,18 +297,20 @@ def _control_pictures(params: dict[str, Any], figures: dict[str, dict]) -> dict[
 
 
 def _odenet(folder: Path | None = None) -> Experiment:
+    files = None if folder is None else mnist(folder)
+    told = "digits" if files is None else _told(files)
     return Experiment(
-        "odenet", "ResNet, RK-Net and ODE-Net on images (section 3)", functools.partial(_odenet_trainings, folder),
-        functools.partial(_odenet_rows, folder is not None), _odenet_pictures,
-        data="digits" if folder is None else "MNIST", on=_odenet,
+        "odenet", "ResNet, RK-Net and ODE-Net on images (section 3)", functools.partial(_odenet_trainings, files),
+        functools.partial(_odenet_rows, told.startswith("MNIST")), _odenet_pictures, data=told, on=_odenet,
     )  # fmt: skip
 
 
 def _control(folder: Path | None = None) -> Experiment:
+    files = None if folder is None else mnist(folder)
     return Experiment(
         "error-control", "What the solver of a trained ODE-Net does (figure 3)",
-        functools.partial(_control_trainings, folder), _control_rows, _control_pictures,
-        data="digits" if folder is None else "MNIST", on=_control,
+        functools.partial(_control_trainings, files), _control_rows, _control_pictures,
+        data="digits" if files is None else _told(files), on=_control,
     )  # fmt: skip
 
 

@@ -50,7 +50,7 @@ class Experiment:
     rows:      ``rows({key: figures}) -> [Row]``.
     pictures:  ``pictures({key: params}, {key: figures}) -> {file name: function of a matplotlib Figure}``.
     data, on:  what it is trained on, and ``on(folder)``, the same experiment with the files in a folder, for those that
-               can have several data.
+               can have several data; two experiments on the same data, and only they, have the same `data`.
     """
 
     name: str

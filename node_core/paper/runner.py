@@ -57,8 +57,12 @@ def run(
     if ended is not None:
         return ended
     done = _resumed(out, _settings(experiment, quick, seed))
-    trainings = experiment.trainings(quick)  # reads the data: what is wrong with them leaves no folder behind
-    out.mkdir(parents=True, exist_ok=True)
+    _check_model(out, experiment)
+    trainings = experiment.trainings(quick)  # makes the data: what is wrong with them leaves no folder behind
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(f"the output folder {out} cannot be made: {error.strerror or error}") from error
     with _asked_to_stop() as stop:
         for training in trainings:
             if training.key not in done["figures"]:
@@ -87,11 +91,25 @@ def finished(experiment: Experiment, out: Path, *, quick: bool = False, seed: in
         return None
     found = _read(path)
     theirs = {name: found[name] for name in ("experiment", "quick", "seed", "data") if name in found}
+    theirs = theirs if "experiment" in found else {}  # a fit's, say
     if theirs != mine:
         raise ForeignFolderError(
             f"{path} is the report of {_told(theirs)}, not of {_told(mine)}; choose another --out, or remove it"
         )
     return found if (out / MODEL).exists() else None
+
+
+def _check_model(out: Path, experiment: Experiment) -> None:
+    """Raises ForeignFolderError if the folder holds a model that no run of this experiment has left."""
+    path = out / MODEL
+    if not path.exists():
+        return
+    try:
+        found = load(path)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or found.get("experiment") != experiment.name:
+        raise ForeignFolderError(f"{path} is not a model of {experiment.name}; choose another --out, or remove it")
 
 
 def _settings(experiment: Experiment, quick: bool, seed: int) -> dict[str, Any]:
@@ -101,7 +119,7 @@ def _settings(experiment: Experiment, quick: bool, seed: int) -> dict[str, Any]:
 
 
 def _told(settings: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in settings.items()) or "something else"
+    return ", ".join(f"{name} {value}" for name, value in settings.items()) or "something else, such as a fit"
 
 
 def _resumed(out: Path, mine: dict[str, Any]) -> dict[str, Any]:
@@ -110,7 +128,10 @@ def _resumed(out: Path, mine: dict[str, Any]) -> dict[str, Any]:
     path = out / CHECKPOINT
     if not path.exists():
         return start
-    found = load(path)
+    try:
+        found = load(path)
+    except ValueError as error:
+        raise ValueError(f"{error}; remove it to start anew, or choose another --out") from None
     whole = isinstance(found, dict) and set(found) == set(start) and isinstance(found["of"], dict)
     if not whole or found["of"] != mine:
         theirs = _told(found["of"]) if whole else "something else"
@@ -215,14 +236,29 @@ def _read(path: Path) -> dict:
     try:
         found = json.loads(path.read_text())
     except ValueError as error:
-        raise ValueError(f"{path} is damaged: {error}") from None
+        raise ValueError(f"{path} is damaged: {error}; remove it and run its experiment again") from None
     return found if isinstance(found, dict) else {}
 
 
-def reports(folder: Path) -> list[dict]:
-    """The reports in a folder and in its folders, by name of the experiment. Raises ValueError if there is none."""
-    paths = [path for path in (folder / REPORT, *sorted(folder.glob(f"*/{REPORT}"))) if path.exists()]
-    found = [report for report in map(_read, paths) if "rows" in report and "experiment" in report]
+def reports(folder: Path, left_out: Callable[[str], Any]) -> list[dict]:
+    """The reports in a folder and in its folders, by name of the experiment. Raises ValueError if there is none.
+
+    left_out(why) is called for each file that cannot be read: one damaged report does not hide the others.
+    """
+    found = []
+    for path in (folder / REPORT, *sorted(folder.glob(f"*/{REPORT}"))):
+        try:
+            report = _read(path) if path.exists() else {}
+        except ValueError as error:
+            left_out(str(error))
+            continue
+        if "experiment" not in report:  # a fit's, say
+            continue
+        missing = {"quick", "seed", "steps", "rows", "seconds"} - set(report)
+        if missing:
+            left_out(f"{path} is damaged: it has no {' and no '.join(sorted(missing))}; run its experiment again")
+        else:
+            found.append(report)
     if not found:
         raise ValueError(f"{folder} holds no report of a `node-core paper` run")
     return sorted(found, key=lambda report: report["experiment"])
