@@ -132,6 +132,11 @@ def checked_options(owner: str, options: dict[str, Any]) -> dict[str, Any]:
         _choice("gradient", settings["gradient"], GRADIENTS, LATER_GRADIENTS)
         _choice("backend", settings["backend"], BACKENDS)
         _check_names(rule, {name: value for name, value in options.items() if name not in LAYERS_MAY_SET})
+        for name in ("rtol", "atol"):
+            value = options.get(name, 1.0)
+            if (isinstance(value, (int, float)) and not 0 <= value < float("inf")) or (name, value) == ("rtol", 0):
+                wanted = "a positive" if name == "rtol" else "a non-negative"
+                raise ValueError(f"{name} must be {wanted} float, got {value!r}")
     except (TypeError, ValueError, NotImplementedError) as error:
         raise type(error)(f"{owner}: {error}") from None
     return options

@@ -48,7 +48,7 @@ def save(path: str | os.PathLike, tree_: Any) -> None:
 
     path = _with_suffix(path)
     arrays: dict[str, np.ndarray] = {}
-    structure = json.dumps({"format": FORMAT, "tree": _describe(tree_, arrays)})
+    structure = json.dumps({"format": FORMAT, "tree": _describe(tree_, arrays, "")})
 
     def write(temporary: str) -> None:
         with open(temporary, "wb") as file:
@@ -62,12 +62,13 @@ def _with_suffix(path: str | os.PathLike) -> Path:
     return path if path.suffix else path.with_suffix(".npz")
 
 
-def _describe(node: Any, arrays: dict[str, np.ndarray]) -> Any:
-    """The JSON form of a tree; arrays go into `arrays` under their number."""
+def _describe(node: Any, arrays: dict[str, np.ndarray], path: str) -> Any:
+    """The JSON form of a tree, which stands at `path`; arrays go into `arrays` under their number."""
     split = tree._children(node)
     if split is not None:
         kind, keys, children = split
-        inner = [_describe(child, arrays) for child in children]
+        named = zip(keys or range(len(children)), children, strict=True)
+        inner = [_describe(child, arrays, f"{path}[{key!r}]") for key, child in named]
         if keys or issubclass(kind, dict):
             if not all(isinstance(key, str) for key in keys):
                 raise TypeError(f"save: dict keys must be strings, got {keys}")
@@ -77,7 +78,11 @@ def _describe(node: Any, arrays: dict[str, np.ndarray]) -> Any:
         return {"value": node.item() if isinstance(node, np.generic) else node}
     array = np.asarray(node)
     if array.dtype.kind not in "biufcU":
-        raise TypeError(f"save: a leaf must be an array, a number, a string or None, got {type(node).__name__}")
+        got = f"an array of {array.dtype}" if isinstance(node, (np.ndarray, np.generic)) else type(node).__name__
+        raise TypeError(
+            f"save: a leaf must be an array of numbers or strings, a number, a string or None, got {got}"
+            f"{f' at {path}' if path else ''}"
+        )
     arrays[f"a{len(arrays)}"] = array
     return {"array": len(arrays) - 1}
 

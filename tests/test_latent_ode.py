@@ -360,7 +360,7 @@ GAP = np.array([[1, 0], [1, 0], [1, 0]])
         (lambda: MODEL.encode(PARAMS, T[[0, 0, 1]], X), "LatentODE: t must increase, but 0.0 comes before 0.0"),
         (lambda: MODEL.encode(PARAMS, [0.0, np.nan, 1.0], X), "LatentODE: t must increase, but 0.0 comes before nan"),
         (lambda: MODEL.encode(PARAMS, [0.0, 1.0, np.inf], X), "LatentODE: t must be finite, got inf"),
-        (lambda: MODEL.extrapolate(PARAMS, T, X, None, []), r"at must hold times after t\[-1\] = 2.0"),
+        (lambda: MODEL.extrapolate(PARAMS, T, X, None, []), r"rising times after t\[-1\] = 2.0, .* got shape \(0,\)"),
         (lambda: MODEL.encode(PARAMS, T, X[:, :0]), r"x must hold a series and a time at least, got shape \(3, 0, 2\)"),
         (lambda: LatentODE(2, consistency=-1.0), "consistency must be a number of at least 0, got -1.0"),
         (lambda: MODEL.reconstruct(PARAMS, T, X, noise=np.ones((2, 3)), refine=5), "give one of the two"),
@@ -380,7 +380,12 @@ GAP = np.array([[1, 0], [1, 0], [1, 0]])
         (lambda: MODEL.elbo(PARAMS, T, X, None, np.ones((2, 3)), X), r"events must be \(3, 2\), got shape \(3, 2, 2\)"),
         (lambda: MODEL.log_intensity(PARAMS, np.ones(3)), "events need an intensity; give"),
         (lambda: MODEL.decode(PARAMS, np.ones((2, 4)), T), "z0 must end in an axis of length 3, got shape"),
-        (lambda: MODEL.extrapolate(PARAMS, T, X, None, [1.5, 3.0]), r"times after t\[-1\] = 2.0, or before"),
+        (
+            lambda: MODEL.extrapolate(PARAMS, T, X, None, [1.5, 3.0]),
+            r"times after t\[-1\] = 2.0, or .* before t\[0\] = 0.0, got 1.5 to 3",
+        ),
+        (lambda: MODEL.extrapolate(PARAMS, T, X, None, [4.0, 3.0]), r"rising times after t\[-1\] = 2.0, or falling"),
+        (lambda: MODEL.extrapolate(PARAMS, T, X, None, 4.0), r"at must be an array \(F,\) of .* got shape \(\)"),
     ],
 )  # fmt: skip
 def test_a_wrong_setting_is_named(make, message):

@@ -187,9 +187,13 @@ def test_missing_file_and_folder_keep_their_own_errors(tmp_path):
 @pytest.mark.parametrize(
     ("tree", "message"),
     [
-        ({"a": object()}, "save: a leaf must be an array, a number, a string or None, got object"),
-        ([b"bytes"], "save: a leaf must be .* got bytes"),
-        (np.array([None]), "save: a leaf must be .* got ndarray"),
+        ({"a": [1.0, object()]}, r"a leaf must be an array of numbers or strings, .*, got object at \['a'\]\[1\]$"),
+        ([b"bytes"], r"save: a leaf must be .* got bytes at \[0\]"),
+        (np.array([None]), "save: a leaf must be .* got an array of object$"),
+        (
+            {"t": np.array(["2026-01-01"], "M8[D]")},
+            r"save: a leaf must be .* got an array of datetime64\[D\] at \['t'\]",
+        ),
         ({1: 2.0}, r"save: dict keys must be strings, got \(1,\)"),
     ],
 )

@@ -11,6 +11,7 @@ import sys
 import numpy as np
 
 from ..autodiff import value_and_grad
+from ..checks import takes_no_arguments
 from ..solve import odeint
 
 __all__ = ["gradient_errors", "grown_memory", "main"]
@@ -101,4 +102,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    takes_no_arguments(__doc__)
     main()

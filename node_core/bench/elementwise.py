@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from .._kernels import rk
+from ..checks import takes_no_arguments
 from .contest import one_thread
 
 __all__ = ["main"]
@@ -59,4 +60,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    takes_no_arguments(__doc__)
     main()

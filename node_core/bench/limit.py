@@ -23,6 +23,7 @@ import numpy as np
 from .. import optim
 from .._kernels.rk import matmul, matmul_pack
 from ..autodiff import tree
+from ..checks import takes_no_arguments
 from ..program import Field
 from ..solvers import Control, discrete_backward, integrate, tableau
 from .contest import one_thread
@@ -218,4 +219,5 @@ def _compiled() -> Any:
 
 
 if __name__ == "__main__":
+    takes_no_arguments(__doc__)
     main()

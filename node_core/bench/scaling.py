@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..checks import takes_no_arguments
 from ..program import Field
 
 __all__ = ["evaluation_time", "main"]
@@ -55,4 +56,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    takes_no_arguments(__doc__)
     main()

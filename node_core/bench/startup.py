@@ -8,6 +8,8 @@ import sys
 import time
 from statistics import median
 
+from ..checks import takes_no_arguments
+
 __all__ = ["import_times", "main"]
 
 
@@ -36,4 +38,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    takes_no_arguments(__doc__)
     main()

@@ -19,6 +19,7 @@ from ..nn import MLP, Layer, sigmoid
 from ..program import compile
 from ..solve import checked_options, odeint
 from .flow import Flow, dtype_of
+from .params import like_init
 from .trace import NOISES, probes, with_exact_trace, with_hutchinson_trace
 
 __all__ = ["CNF", "Planar"]
@@ -149,7 +150,7 @@ class CNF(Flow):
 
     def sample(self, params: Any, rng: Any, n: int, **keywords: Any) -> Any:
         """n draws, (n, d), without their densities: z is solved alone. The keywords override the flow's."""
-        z = self.base(rng, n, dtype_of(params))
+        z = self.base(rng, n, dtype_of(like_init("CNF", self, params)))
         return odeint(self._moved, z, self.span, args=(params,), **{**self.keywords, **keywords})[-1]
 
     def _solve(self, params: Any, z: Any, noise: Any, span: Sequence[float], keywords: dict) -> tuple[Any, Any]:
@@ -160,18 +161,25 @@ class CNF(Flow):
         return z[-1], change[-1]
 
     def _of_z(self, t: Any, z: Any, params: Any) -> Any:
-        return self.field(params, z) if isinstance(self.field, Layer) else self.field(params, t, z)
+        dz = self.field(params, z) if isinstance(self.field, Layer) else self.field(params, t, z)
+        return self._checked_slope(dz, z)
 
     def _of_z_and_l(self, t: Any, state: tuple, params: Any, *noise: Any) -> tuple[Any, Any]:
         """d(z, l)/dt with l the change of log q."""
         z, _ = state
         if self.trace == "closed":
             dz, trace = self.field.with_trace(params, t, z)
+            self._checked_slope(dz, z)
         elif self.trace == "exact":
             dz, trace = with_exact_trace(lambda z: self._of_z(t, z, params), z)
         else:
             dz, trace = with_hutchinson_trace(lambda z: self._of_z(t, z, params), z, *noise)
         return dz, -trace
+
+    def _checked_slope(self, dz: Any, z: Any) -> Any:
+        if np.shape(dz) != np.shape(z):
+            raise ValueError(f"CNF: field must return dz/dt of shape {np.shape(z)}, as z is, got {np.shape(dz)}")
+        return dz
 
     def _checked_noise(self, noise: Any, shape: tuple, dtype: Any) -> Any:
         wanted = (self.probes, *shape)

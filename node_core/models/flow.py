@@ -10,6 +10,7 @@ import numpy as np
 
 from ..autodiff import tree
 from ..checks import whole_number
+from .params import like_init
 
 __all__ = ["Flow", "dtype_of"]
 
@@ -68,7 +69,8 @@ class Flow(abc.ABC):
         return self.to_data(params, z, self.noise(rng, n, dtype), **keywords)
 
     def _points(self, name: str, x: Any, params: Any) -> Any:
-        """x (N, d), checked, in the dtype of params (its own if they have none); lists become arrays, ints floats."""
+        """x (N, d) in the dtype of params (its own if they have none), both checked; lists and ints become arrays."""
+        like_init(type(self).__name__, self, params)
         x = x if hasattr(x, "dtype") else np.asarray(x)
         if np.ndim(x) != 2 or np.shape(x)[1] != self.d:
             raise ValueError(f"{type(self).__name__}: {name} must be of shape (N, {self.d}), got {np.shape(x)}")

@@ -23,6 +23,7 @@ from ..optim import Adam
 from ..program import compile
 from ..solve import checked_options, odeint
 from .flow import dtype_of
+from .params import like_init
 from .poisson import event_log_likelihood, with_integral
 from .series import checked_series, gaps
 
@@ -73,6 +74,8 @@ class LatentODE:
         dtype: Any = np.float64,
         **keywords: Any,
     ) -> None:
+        if not callable(cell):
+            raise TypeError(f"LatentODE: cell must be a class of cells, such as nn.GRUCell, got {cell!r}")
         sizes = {"d": d, "latent": latent, "hidden": hidden, "rnn": rnn, "decoder": decoder}
         d, latent, hidden, rnn, decoder = (whole_number("LatentODE", *size) for size in sizes.items())
         if not (isinstance(noise, (int, float, np.number)) and math.isfinite(noise) and noise > 0):
@@ -118,6 +121,7 @@ class LatentODE:
 
     def _read(self, params: Any, t: Any, x: Any, mask: Any) -> tuple[list, Any]:
         """The RNN's states, T of (N, rnn), each of what is seen from t[k] on; the times (T, N) to the first of it."""
+        like_init("LatentODE", self, params)
         cell, h = self.parts["cell"], self.parts["cell"].start(np.shape(x)[1])
         since, _ = gaps(_in(t, x.dtype)[::-1], mask[::-1])  # (T, N) from the last time to the first
         inputs, states = np.concatenate([x[::-1], since[..., None]], axis=2), []  # (T, N, d + 1)
@@ -140,6 +144,7 @@ class LatentODE:
 
     def path(self, params: Any, z0: Any, t: Any, start: Any = None) -> Any:
         """z (T, N, latent) at the times t, likewise."""
+        like_init("LatentODE", self, params)
         if np.shape(z0)[-1:] != (self.latent,):
             raise ValueError(f"LatentODE: z0 must end in an axis of length {self.latent}, got shape {np.shape(z0)}")
         t = t if hasattr(t, "dtype") else np.asarray(t, float)
@@ -236,8 +241,11 @@ class LatentODE:
     def extrapolate(self, params: Any, t: Any, x: Any, mask: Any, at: Any, noise: Any = None, refine: int = 0) -> Any:
         """`reconstruct` at times outside of the window: all after t[-1], or all before t[0] and then falling."""
         t, at = np.asarray(t, float), np.asarray(at, float)
-        if at.ndim != 1 or len(at) == 0 or not (np.all(at > t[-1]) or np.all(at < t[0])):
-            raise ValueError(f"LatentODE: at must hold times after t[-1] = {t[-1]}, or before t[0] = {t[0]}")
+        after, before = (at.ndim == 1 and len(at) > 0 and bool(np.all(side)) for side in (at > t[-1], at < t[0]))
+        steps = np.diff(at) if at.ndim == 1 else at
+        if not (after and np.all(steps > 0)) and not (before and np.all(steps < 0)):
+            wanted = f"rising times after t[-1] = {t[-1]}, or falling ones before t[0] = {t[0]}"
+            raise ValueError(f"LatentODE: at must be an array (F,) of {wanted}, got {_told(at)}")
         return self.reconstruct(params, t, x, mask, noise, at, refine)
 
     def log_intensity(self, params: Any, z: Any) -> Any:
@@ -275,6 +283,10 @@ class LatentODE:
 
     def __repr__(self) -> str:
         return f"LatentODE({self.d}, latent={self.latent})"
+
+
+def _told(at: np.ndarray) -> str:
+    return f"shape {at.shape}" if at.ndim != 1 or len(at) == 0 else f"{at.min():g} to {at.max():g}"
 
 
 def _in(t: Any, dtype: Any) -> Any:

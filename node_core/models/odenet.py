@@ -29,7 +29,8 @@ from ..nn import (
 )
 from ..optim import SGD
 from ..program import compile
-from .training import Trained, descend, like_init
+from .params import like_init
+from .training import Trained, descend
 
 __all__ = ["Classifier", "ConvField", "ODENet", "ResNet", "fit_classifier", "parameter_count"]
 
@@ -90,7 +91,7 @@ class Classifier(Layer):
     ) -> None:
         name = type(self).__name__
         self.image = _image(name, image)
-        self.classes, self.width = whole_number(name, "classes", classes), whole_number(name, "width", width)
+        self.classes, self.width = whole_number(name, "classes", classes, least=2), whole_number(name, "width", width)
         self.groups = max(width // 2, 1) if groups is None else whole_number(name, "groups", groups)
         downsamplings = whole_number(name, "downsamplings", downsamplings, least=0)
         if min(self.image[1:]) < 2**downsamplings:
@@ -121,10 +122,14 @@ class Classifier(Layer):
 
     def features(self, params: dict, x: Any) -> Any:
         """What the middle begins with: x (N, *image) -> (N, width, h, w)."""
-        if np.shape(x)[1:] != self.image:
-            raise ValueError(f"{type(self).__name__}: x must be (N, {', '.join(map(str, self.image))}), "
-                             f"got shape {np.shape(x)}")  # fmt: skip
-        return self.stem(params["stem"], x)
+        name = type(self).__name__
+        like_init(name, self, params)
+        x = x if hasattr(x, "dtype") else np.asarray(x)
+        if np.ndim(x) != 4 or np.shape(x)[1:] != self.image:
+            raise ValueError(f"{name}: x must be (N, {', '.join(map(str, self.image))}), got shape {np.shape(x)}")
+        if isinstance(x, np.ndarray):  # traced values cannot be looked at
+            _check_finite(f"{name}: x", x)
+        return self.stem(params["stem"], x if x.dtype == self.dtype else x.astype(self.dtype))
 
     def __call__(self, params: dict, x: Any) -> Any:
         """x (N, *image) -> logits (N, classes)."""
@@ -292,9 +297,14 @@ def _checked_data(net: Classifier, x: Any, labels: Any) -> tuple[np.ndarray, np.
         raise ValueError(f"labels must be {len(x)} ints, one for each image, got {labels.dtype} of {labels.shape}")
     if labels.min() < 0 or labels.max() >= net.classes:
         raise ValueError(f"labels must be from 0 to {net.classes - 1}, got {labels.min()} to {labels.max()}")
+    _check_finite("x", x)
+    return x.astype(net.dtype, copy=False), labels
+
+
+def _check_finite(name: str, x: np.ndarray) -> None:
+    """ValueError unless x (n, *image) holds finite real numbers."""
     if x.dtype.kind not in "iuf":
-        raise ValueError(f"x must hold real numbers, got {x.dtype}")
+        raise ValueError(f"{name} must hold real numbers, got {x.dtype}")
     if not np.all(np.isfinite(x)):
         bad = tuple(int(i) for i in np.argwhere(~np.isfinite(x))[0])
-        raise ValueError(f"x must be finite, but image {bad[0]} has {x[bad]} at {bad[1:]}")
-    return x.astype(net.dtype, copy=False), labels
+        raise ValueError(f"{name} must be finite, but image {bad[0]} has {x[bad]} at {bad[1:]}")

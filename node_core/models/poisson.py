@@ -17,6 +17,7 @@ from ..checks import whole_number
 from ..nn import MLP, Layer
 from ..program import compile
 from ..solve import checked_options, odeint
+from .params import like_init
 
 __all__ = ["PoissonProcess", "checked_events", "draw_events", "event_log_likelihood", "with_integral"]
 
@@ -108,6 +109,9 @@ class PoissonProcess:
         self.field = MLP([latent, hidden, latent]) if field is None else field
         self.log_rate = MLP([latent, hidden, 1]) if log_rate is None else log_rate
         self.start = None if start is None else np.asarray(start, float)
+        if start is not None and (self.start.shape != (self.latent,) or not np.all(np.isfinite(self.start))):
+            wanted = f"an array ({self.latent},) of finite numbers, as latent is {self.latent}"
+            raise ValueError(f"PoissonProcess: start must be {wanted}, got {start!r}")
         self.keywords = checked_options("PoissonProcess", {"gradient": gradient, **keywords})
         self._joint = compile(with_integral(self._dynamics, self._log_rate))  # keeps its Programs
 
@@ -157,6 +161,8 @@ class PoissonProcess:
 
     def _solve(self, params: Any, t: Any) -> tuple[Any, Any]:
         """z (T, latent) and the integral (T,), from t[0], which is the start of the window."""
+        if all(hasattr(part, "init") for part in (self.field, self.log_rate)):  # else the user's own
+            like_init("PoissonProcess", self, params)
         start = params["start"] if self.start is None else self.start
         return odeint(self._joint, (start, np.zeros(())), t, args=(params,), **self.keywords)
 

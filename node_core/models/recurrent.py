@@ -9,6 +9,7 @@ import numpy as np
 from ..checks import whole_number
 from ..nn import Linear, RNNCell
 from .flow import dtype_of
+from .params import like_init
 from .series import checked_series, gaps
 
 __all__ = ["RNNPredictor"]
@@ -70,6 +71,7 @@ class RNNPredictor:
 
     def _run(self, params: Any, t: Any, x: Any, mask: Any) -> tuple[list, Any, Any]:
         """The states that predict each time, T of (N, rnn); the last observation (N, d); the time since (N,)."""
+        like_init("RNNPredictor", self, params)
         before, left = gaps(t, mask)  # (T, N), (N,)
         h, last, states = self.cell.start(np.shape(x)[1]), 0.0 * x[0], []
         for k in range(len(t)):

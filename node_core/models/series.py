@@ -46,7 +46,13 @@ def union_grid(times: Sequence[Any], values: Sequence[Any]) -> tuple[np.ndarray,
 
 def _one(i: int, times: Any, values: Any) -> tuple[np.ndarray, np.ndarray]:
     """Series i, checked."""
-    t, x = np.asarray(times, float), np.asarray(values, float)
+    t, x = np.asarray(times), np.asarray(values)
+    for name, array in (("times", t), ("values", x)):
+        if array.dtype.kind not in "iufb" and array.size:
+            hint = ": subtract a start and divide by a unit, (t - t0) / np.timedelta64(1, 'h')"
+            hint = hint if array.dtype.kind in "mM" else ""
+            raise TypeError(f"union_grid: {name} of series {i} must be real numbers, got {array.dtype}{hint}")
+    t, x = t.astype(float), x.astype(float)
     if t.ndim != 1 or x.shape[:1] != t.shape or x.ndim != 2:
         hint = "; for one component give values[:, None]" if x.ndim == 1 and x.shape == t.shape else ""
         raise ValueError(
@@ -69,13 +75,18 @@ def _one(i: int, times: Any, values: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def events_on_grid(
-    t: np.ndarray, x: np.ndarray, mask: np.ndarray, events: Sequence[Any]
+    t: Any, x: Any, mask: Any, events: Sequence[Any]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """A batch as `union_grid` makes it, its grid made to hold events too: ``(t, x, mask, counts (T, N))``.
 
+    t (T,), x (T, N, d), mask (T, N) or None for ones: checked as `LatentODE` does.
     events[i] (K_i,), in order, are those of series i. ValueError, naming series and event, for any that are not finite,
     out of order, negative though t[0] is not, or outside of [t[0], t[-1]].
     """
+    t, x = np.asarray(t, float), np.asarray(x)
+    if t.ndim != 1 or x.ndim != 3:
+        raise ValueError(f"events_on_grid: t must be (T,) and x (T, N, d), got {t.shape} and {x.shape}")
+    x, mask = checked_series("events_on_grid", x.shape[2], t, x, mask, x.dtype if x.dtype.kind == "f" else float)
     if len(events) != mask.shape[1]:
         raise ValueError(f"events_on_grid: one array of events for each of {mask.shape[1]} series, got {len(events)}")
     own = [checked_events(each, (t[0], t[-1]), f"series {i}: event") for i, each in enumerate(events)]

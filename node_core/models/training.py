@@ -13,14 +13,15 @@ import numpy as np
 
 from ..autodiff import tree, value_and_grad
 from ..checks import whole_number
-from ..optim import Adam, AdamW
+from ..optim import LBFGS, Adam, AdamW
 from ..program import compile
 from ..solvers import SolverError
 from .flow import Flow, dtype_of
+from .params import described, like_init
 from .poisson import PoissonProcess
 from .series import checked_series
 
-__all__ = ["Trained", "descend", "fit_events", "fit_likelihood", "fit_series", "like_init", "match_density"]
+__all__ = ["Trained", "descend", "fit_events", "fit_likelihood", "fit_series", "match_density"]
 
 LONG = 1e4  # times that are no longer of order one: seconds of a day, days of a life
 Callback = Callable[[int, float, Any], Any]
@@ -67,7 +68,7 @@ def match_density(
     Raises ValueError if log_target gives another shape than (N,).
     """
     samples, rng = whole_number("match_density", "samples", samples), np.random.default_rng(rng)
-    dtype, steps = dtype_of(params), whole_number("match_density", "steps", steps)
+    dtype, steps = dtype_of(like_init("match_density", flow, params)), whole_number("match_density", "steps", steps)
 
     def loss(params: Any, z: Any, noise: Any) -> Any:
         x, log_q = flow.to_data(params, z, noise)
@@ -104,7 +105,7 @@ def fit_likelihood(
     state:    of the optimiser, to go on with an earlier training (`Trained.state`).
     Raises ValueError for data of another shape, or with values that are not finite.
     """
-    rng, dtype = np.random.default_rng(rng), dtype_of(params)
+    rng, dtype = np.random.default_rng(rng), dtype_of(like_init("fit_likelihood", flow, params))
     steps = whole_number("fit_likelihood", "steps", steps)
     rows = _checked_maker(flow, data) if callable(data) else _sampler(_checked_data(flow, data))
     batch = whole_number("fit_likelihood", "batch", batch) if batch is not None else len(_given(data))
@@ -229,8 +230,8 @@ def descend(
     parameters that had finite ones, a RuntimeWarning, and the step and the norms in `stopped`.
     """
     steps = whole_number("descend", "steps", steps)
-    optimizer = Adam(1e-3) if optimizer is None else optimizer
-    state = optimizer.init(params) if state is None else state
+    optimizer = _checked_optimizer(Adam(1e-3) if optimizer is None else optimizer)
+    state = optimizer.init(params) if state is None else _checked_state(optimizer, params, state)
     step_of = compile(value_and_grad(loss)) if step_of is None else step_of
     start, good, losses, first = (params, state), None, [], state["step"] + 1
     for step in range(first, first + steps):
@@ -249,18 +250,26 @@ def descend(
     return Trained(params, losses, None, state, good)
 
 
-def like_init(owner: str, model: Any, params: Any) -> Any:
-    """params; ValueError unless they are nested and shaped like those that ``model.init`` makes."""
-    wanted, got = _described(model.init(0)), _described(params)
-    if wanted != got:
-        told = [", ".join(each) or "nothing else" for each in (sorted(wanted - got)[:3], sorted(got - wanted)[:3])]
-        raise ValueError(f"{owner}: params are not those of {model!r}: wanted {told[0]}, got {told[1]}; see its init")
-    return params
+def _checked_optimizer(optimizer: Any) -> Any:
+    if isinstance(optimizer, type) or not (hasattr(optimizer, "init") and hasattr(optimizer, "update")):
+        hint = f"; make one: {optimizer.__name__}()" if isinstance(optimizer, type) else ""
+        if isinstance(optimizer, LBFGS):
+            hint = "; LBFGS minimises a function itself, by its method minimize"
+        raise TypeError(
+            f"optimizer must have init(params) and update(params, grads, state), as optim.Adam(1e-3) has, "
+            f"got {optimizer!r}{hint}"
+        )
+    return optimizer
 
 
-def _described(params: Any) -> set[str]:
-    """The path and the shape of every leaf."""
-    return {f"{path} {np.shape(leaf)}" for path, leaf in zip(tree.paths(params), tree.flatten(params)[0], strict=True)}
+def _checked_state(optimizer: Any, params: Any, state: Any) -> Any:
+    if not isinstance(state, dict) or described(state) != described(optimizer.init(params)):
+        told = type(state).__name__ if not isinstance(state, dict) else f"one of {', '.join(map(str, state))}"
+        raise ValueError(
+            f"state must be what {type(optimizer).__name__} keeps for these params (the .state of a training with it), "
+            f"got {told}"
+        )
+    return state
 
 
 def _attempted(step_of: Callable, params: Any, inputs: tuple) -> tuple[float, Any, str | None]:

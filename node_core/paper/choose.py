@@ -13,6 +13,7 @@ from statistics import mean
 
 import numpy as np
 
+from ..checks import takes_no_arguments
 from ..models import Images, digits
 from .classify import PLANS, Plan, network_training
 
@@ -46,4 +47,5 @@ def main(epochs: Sequence[int] = EPOCHS) -> None:
 
 
 if __name__ == "__main__":
+    takes_no_arguments(__doc__)
     main()
