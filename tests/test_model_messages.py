@@ -14,6 +14,7 @@ from node_core.models import (
     PlanarFlow,
     PoissonProcess,
     RNNPredictor,
+    draw_events,
     events_on_grid,
     fit_events,
     fit_likelihood,
@@ -120,6 +121,21 @@ def test_a_setting_that_cannot_be_is_told_where_the_model_is_made_or_first_solve
         make()
 
 
+@pytest.mark.parametrize("batch", [0, -1, 2.0])
+def test_a_batch_that_is_none_is_told(batch):
+    with pytest.raises(ValueError, match=r"ODENet: batch must be a positive int, got"):
+        NET.error(NET.init(0), IMAGES, [1, 2, 3], batch=batch)
+
+
+def test_an_odenet_takes_the_options_of_the_solver():
+    fixed = ODENet((1, 8, 8), width=4, downsamplings=1, method="rk4", step_size=0.5, backend="callback")
+    assert fixed(fixed.init(0), IMAGES).shape == (3, 10)
+    assert fixed.ode.keywords == {"gradient": "adjoint", "method": "rk4", "step_size": 0.5, "backend": "callback"}
+    assert NET.ode.keywords == {"gradient": "adjoint", "rtol": 1e-3, "atol": 1e-3}
+    with pytest.raises(TypeError, match="has no option 'blocks'"):
+        ODENet((1, 8, 8), blocks=3)
+
+
 def test_a_tolerance_of_zero_beside_one_that_is_not_is_allowed():
     assert CNF(Planar(2, 4), 2, atol=0.0).log_prob(CONTINUOUS.init(0), POINTS).shape == (4,)
 
@@ -136,6 +152,8 @@ def test_a_tolerance_of_zero_beside_one_that_is_not_is_allowed():
             TypeError,
             r"times of series 0 must be real numbers, got datetime64\[D\]: subtract a start",
         ),
+        (lambda: draw_events(0, np.ones_like, (0, 1), np.nan), ValueError, "most must be a finite rate .* got nan"),
+        (lambda: PREDICTOR.extrapolate(PREDICTOR.init(0), T, X, None, []), ValueError, "at must hold increasing times"),
         (lambda: union_grid([[0.0]], [[["a"]]]), TypeError, "values of series 0 must be real numbers, got <U1"),
     ],
 )

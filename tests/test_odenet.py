@@ -323,7 +323,12 @@ def test_odenet_trains_reports_and_draws(tiny, tmp_path):
     for name in ("ResNet", "RK-Net", "ODE-Net"):
         assert {f"test error, {name}", f"parameters, {name}", f"an epoch, {name}"} <= set(labels)
     assert found["data"] == "digits"
-    assert all(row["printed"] is None for row in found["rows"])
+    printed = {row["label"]: row["printed"] for row in found["rows"]}
+    assert printed["test error, ODE-Net"] == "0.42 % (MNIST)"
+    assert printed["parameters, ResNet"] == "0.6 M (MNIST)"
+    assert printed["memory of a gradient, ODE-Net"] == "O(1)"
+    assert printed["an epoch, RK-Net"] == "O(L~)"
+    assert "rate 0.1; dopri5 at 1e-3" in found["settings"]
     drawn(EXPERIMENTS["odenet"], tmp_path, found)
 
 
@@ -373,7 +378,7 @@ def test_images_of_another_size_are_not_called_mnist_and_a_run_on_other_images_i
     write_mnist(tmp_path)
     assert main(arguments) == 0
     text = capsys.readouterr().out
-    assert re.search(r"\| test error, ODE-Net \|  \|.*30 \+ 15 images of 8 by 8 \(\w{8}\)", text)
+    assert re.search(r"\| test error, ODE-Net \| 0.42 % \(MNIST\) \|.*30 \+ 15 images of 8 by 8 \(\w{8}\)", text)
     labels = np.arange(30, dtype=np.uint8) % 10
     write_mnist(tmp_path, train_labels=idx(labels))
     assert main(arguments) == 1

@@ -141,7 +141,7 @@ def test_ctrl_c_keeps_every_step_that_was_taken(tmp_path, stop):
     run(experiment(), tmp_path / "whole")
     before, taken = signal.getsignal(signal.SIGINT), []
 
-    def report(key, step, steps, loss):
+    def report(key, step, steps, loss, share):
         taken.append((key, step))
         if len(taken) == stop:
             signal.raise_signal(signal.SIGINT)
@@ -290,6 +290,20 @@ def test_a_fit_and_a_run_of_the_paper_do_not_take_each_others_folder(tmp_path, c
     assert "holds model.npz of no earlier fit" in capsys.readouterr().err
 
 
+def test_a_loss_that_is_never_finite_is_told_so_and_leaves_the_first_parameters(tmp_path):
+    with (
+        pytest.warns(RuntimeWarning, match="the loss is nan"),
+        pytest.raises(RuntimeError, match=r"holds the parameters of step 1, the first: none had a finite loss"),
+    ):
+        run(experiment(bad_from=1), tmp_path)
+
+
+def test_a_run_tells_how_much_of_all_trainings_is_done(tmp_path):
+    shares = []
+    run(experiment(), tmp_path, report=lambda *step: shares.append(step[-1]))
+    np.testing.assert_allclose(shares, np.arange(1, 81) / 80)
+
+
 def test_a_damaged_checkpoint_is_told_with_what_to_do(tmp_path):
     (tmp_path / "checkpoint.npz").write_bytes(b"PK")
     with pytest.raises(ValueError, match=r"truncated .*; remove it to start anew, or choose another --out"):
@@ -371,8 +385,9 @@ def test_progress_without_tqdm_tells_the_time_that_is_left(tmp_path):
         "import sys, time; sys.modules['tqdm'] = None\n"
         "from node_core.cli.paper import Progress\n"
         "with Progress(False) as p:\n"
-        "    p.report('one', 1, 10, 0.5); p.shown -= 2; p.start -= 2; p.report('one', 3, 10, 0.25)\n"
+        "    p.report('one', 1, 10, 0.5, 0.1); p.shown -= 2; p.start -= 2; p.began -= 120\n"
+        "    p.report('one', 3, 10, 0.25, 0.3)\n"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "one: step 3/10, loss 0.25, " in ran.stderr
-    assert "s left" in ran.stderr
+    assert "s left; of the run 30 %, about 7 min left" in ran.stderr  # 20 % took two minutes

@@ -109,26 +109,35 @@ class Progress:
     def __init__(self, quiet: bool) -> None:
         self.quiet, self.key = quiet, ""
         self.bar: Any = None
-        self.start = self.shown = time.perf_counter()
-        self.first = 0
+        self.start = self.shown = self.began = time.perf_counter()
+        self.first, self.share_before = 0, -1.0
 
     def __enter__(self) -> Progress:
         return self
 
-    def report(self, key: str, step: int, steps: int, loss: float) -> None:
-        """After every step of a training."""
+    def report(self, key: str, step: int, steps: int, loss: float, share: float) -> None:
+        """After every step of a training; share is how much of all trainings' steps is done."""
         if self.quiet:
             return
         now = time.perf_counter()
+        if self.share_before < 0:  # of a run that goes on, what was done before
+            self.began, self.share_before = now, share
         if key != self.key:
             self._begin(key, step, steps, now)
         if self.bar is not None:
             self.bar.update(step - self.bar.n)
-            self.bar.set_postfix_str(f"loss {loss:.4g}", refresh=False)
+            self.bar.set_postfix_str(f"loss {loss:.4g}; of the run {self._of_the_run(share, now)}", refresh=False)
         elif now - self.shown > 1:
             self.shown = now
             left = (now - self.start) / max(step - self.first, 1) * (steps - step)
-            print(f"{key}: step {step}/{steps}, loss {loss:.4g}, {left:.0f} s left", file=sys.stderr, flush=True)
+            line = f"{key}: step {step}/{steps}, loss {loss:.4g}, {left:.0f} s left; of the run "
+            print(line + self._of_the_run(share, now), file=sys.stderr, flush=True)
+
+    def _of_the_run(self, share: float, now: float) -> str:
+        """How much is done, and how long the rest takes at the pace so far; steps of other trainings cost otherwise."""
+        done = share - self.share_before
+        left = f", about {(now - self.began) / done * (1 - share) / 60:.0f} min left" if done > 0 else ""
+        return f"{100 * share:.0f} %{left}"
 
     def _begin(self, key: str, step: int, steps: int, now: float) -> None:
         self.key, self.start, self.first = key, now, step

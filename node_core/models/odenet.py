@@ -29,6 +29,7 @@ from ..nn import (
 )
 from ..optim import SGD
 from ..program import compile
+from ..solvers import tableau
 from .params import like_init
 from .training import Trained, descend
 
@@ -146,7 +147,7 @@ class Classifier(Layer):
     def error(self, params: dict, x: Any, labels: Any, batch: int = 500) -> float:
         """The share of images x (n, *image) whose largest logit is not that of its label (n,)."""
         x, labels = _checked_data(self, x, labels)
-        wrong = 0
+        wrong, batch = 0, whole_number(type(self).__name__, "batch", batch)
         for first in range(0, len(x), batch):
             logits = np.asarray(self(params, x[first : first + batch]))
             wrong += int(np.sum(np.argmax(logits, axis=1) != labels[first : first + batch]))
@@ -175,7 +176,8 @@ class ResNet(Classifier):
 class ODENet(Classifier):
     """The middle is y(1) of dy/dt = f(t, y), y(0) = h: gradient="adjoint" is the ODE-Net, "discrete" the RK-Net.
 
-    method, rtol and atol are those of `odeint`, as in the paper by default; further keywords as `Classifier`. The
+    width, downsamplings, groups and dtype are those of `Classifier`; further keywords (method, rtol, atol, step_size,
+    backend, ...) go to `odeint`. By default dopri5 at 1e-3, as in the paper. The
     steps are common to a batch, so an image's logits depend, within the tolerance, on those beside it.
 
     >>> import numpy as np
@@ -190,15 +192,18 @@ class ODENet(Classifier):
         image: Image = (1, 28, 28),
         classes: int = 10,
         *,
+        width: int = 64,
+        downsamplings: int = 2,
+        groups: int | None = None,
+        dtype: Any = np.float32,
         gradient: str = "adjoint",
-        method: str = "dopri5",
-        rtol: float = 1e-3,
-        atol: float = 1e-3,
         **keywords: Any,
     ) -> None:
-        super().__init__(image, classes, **keywords)
+        super().__init__(image, classes, width=width, downsamplings=downsamplings, groups=groups, dtype=dtype)
         field = ConvField(self.width, self.groups, dtype=self.dtype)
-        self.ode = NeuralODE(field, gradient=gradient, method=method, rtol=rtol, atol=atol)
+        if "method" not in keywords or tableau(keywords["method"]).adaptive:
+            keywords = {"rtol": 1e-3, "atol": 1e-3, **keywords}
+        self.ode = NeuralODE(field, gradient=gradient, **keywords)
         self.t = np.array([0, 1], self.dtype)
 
     def init_middle(self, rng: Any) -> dict:

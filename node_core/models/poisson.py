@@ -186,6 +186,8 @@ def draw_events(rng: Any, intensity: Callable, span: Sequence[float], most: floa
     ValueError where the intensity is found above `most` or below 0. rng is a NumPy Generator or a seed.
     """
     rng, (start, end) = np.random.default_rng(rng), _checked_span(span)
+    if not (math.isfinite(most) and most >= 0):
+        raise ValueError(f"draw_events: most must be a finite rate of at least 0, got {most!r}")
     t = np.sort(rng.uniform(start, end, rng.poisson(most * (end - start))))
     rates = np.asarray(intensity(t), float)
     allowed = (rates >= 0) & (rates <= most)

@@ -58,7 +58,7 @@ class RNNPredictor:
         """
         x, mask = checked_series("RNNPredictor", self.d, t, x, mask, dtype_of(params))
         at = np.asarray(at, float)
-        if at.ndim != 1 or not np.all(np.diff(np.concatenate([t[-1:], at])) > 0):
+        if at.ndim != 1 or len(at) == 0 or not np.all(np.diff(np.concatenate([t[-1:], at])) > 0):
             raise ValueError(f"RNNPredictor: at must hold increasing times after t[-1] = {t[-1]}")
         states, last, since = self._run(params, t, x, mask)
         h, rows, passed = states[-1], [], since + (at[0] - t[-1])

@@ -28,7 +28,12 @@ from .memory import gradient_memory, network
 __all__ = ["ERROR_CONTROL", "ODENET", "PLANS", "Plan", "network_training"]
 
 NETWORKS = ("ResNet", "RK-Net", "ODE-Net")
-PRINTED = {"ResNet": (0.41, 0.60), "RK-Net": (0.47, 0.22), "ODE-Net": (0.42, 0.22)}  # %, millions of parameters
+# test error in %, millions of parameters, and how memory and time grow: with layers, or with evaluations of f
+PRINTED = {
+    "ResNet": (0.41, 0.60, "O(L)", "O(L)"),
+    "RK-Net": (0.47, 0.22, "O(L~)", "O(L~)"),
+    "ODE-Net": (0.42, 0.22, "O(1)", "O(L~)"),
+}
 TOLERANCES = tuple(10.0**-k for k in range(1, 7))
 PROBED = 128  # images that evaluations are counted on
 
@@ -64,6 +69,7 @@ PLANS = {  # data, quick
     ("MNIST", False): Plan(64, 2, 0.1, 128, 160, 1, (60 / 160, 100 / 160, 140 / 160)),
     ("MNIST", True): Plan(16, 2, 0.1, 64, 1, 1),
 }
+SETTINGS = "SGD, momentum 0.9, falling from rate 0.1; dopri5 at 1e-3; memory of one batch"
 QUICK_IMAGES = 2000  # of MNIST: to learn from and to test on
 
 
@@ -137,7 +143,7 @@ def network_training(name: str, run: int, data: Images, plan: Plan) -> Training:
 def _odenet_rows(printed: bool, figures: dict[str, dict]) -> list[Row]:
     rows = [row for name in NETWORKS for row in _network_rows(name, printed, figures)]
     odenet, resnet = (mean(found["error"] for found in _runs(name, figures)) for name in ("ODE-Net", "ResNet"))
-    less = Row("test error, ODE-Net less ResNet", 0.01 if printed else None, 100 * (odenet - resnet), " points")
+    less = Row("test error, ODE-Net less ResNet", _beside(0.01, " points", printed), 100 * (odenet - resnet), " points")
     return [*rows, less]
 
 
@@ -147,22 +153,27 @@ def _runs(name: str, figures: dict[str, dict]) -> list[dict]:
 
 
 def _network_rows(name: str, printed: bool, figures: dict[str, dict]) -> list[Row]:
-    """Means over the seeds; the paper's figures where the images are those of the paper."""
+    """Means over the seeds; printed: whether the images are those of the paper."""
     runs = _runs(name, figures)
-    error, count = PRINTED[name] if printed else (None, None)
+    error, count, memory, seconds = PRINTED[name]
     of = f"{name}, mean of {len(runs)}" if len(runs) > 1 else name
     rows = [
-        Row(f"test error, {of}", error, 100 * mean(found["error"] for found in runs), " %"),
-        Row(f"parameters, {name}", count, runs[0]["parameters"] / 1e6, " M"),
+        Row(f"test error, {of}", _beside(error, " %", printed), 100 * mean(found["error"] for found in runs), " %"),
+        Row(f"parameters, {name}", _beside(count, " M", printed), runs[0]["parameters"] / 1e6, " M"),
     ]
-    for key, label, scale, unit in (
-        ("memory", "memory of a gradient", 1e-6, " MB"),
-        ("seconds an epoch", "an epoch", 1.0, " s"),
+    for key, label, growth, scale, unit in (
+        ("memory", "memory of a gradient", memory, 1e-6, " MB"),
+        ("seconds an epoch", "an epoch", seconds, 1.0, " s"),
     ):
         known = [found[key] for found in runs if key in found]
         if known:
-            rows.append(Row(f"{label}, {name}", None, scale * mean(known), unit))
+            rows.append(Row(f"{label}, {name}", growth, scale * mean(known), unit))
     return rows
+
+
+def _beside(figure: float, unit: str, same_images: bool) -> float | str:
+    """The paper's figure, and that it is of other images where it is."""
+    return figure if same_images else f"{figure:g}{unit} (MNIST)"
 
 
 def _odenet_pictures(params: dict[str, Any], figures: dict[str, dict]) -> dict[str, Callable]:
@@ -301,7 +312,8 @@ def _odenet(folder: Path | None = None) -> Experiment:
     told = "digits" if files is None else _told(files)
     return Experiment(
         "odenet", "ResNet, RK-Net and ODE-Net on images (section 3)", functools.partial(_odenet_trainings, files),
-        functools.partial(_odenet_rows, told.startswith("MNIST")), _odenet_pictures, data=told, on=_odenet,
+        functools.partial(_odenet_rows, told.startswith("MNIST")), _odenet_pictures, settings=SETTINGS, data=told,
+        on=_odenet,
     )  # fmt: skip
 
 
@@ -310,7 +322,7 @@ def _control(folder: Path | None = None) -> Experiment:
     return Experiment(
         "error-control", "What the solver of a trained ODE-Net does (figure 3)",
         functools.partial(_control_trainings, files), _control_rows, _control_pictures,
-        data="digits" if files is None else _told(files), on=_control,
+        settings=SETTINGS, data="digits" if files is None else _told(files), on=_control,
     )  # fmt: skip
 
 

@@ -35,10 +35,10 @@ class Training:
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the report: the paper's figure (None: it prints none) beside ours."""
+    """A line of the report: the paper's figure (None: it prints none; a text: as it stands there) beside ours."""
 
     label: str
-    printed: float | None
+    printed: float | str | None
     ours: float
     unit: str = ""
 
@@ -49,6 +49,7 @@ class Experiment:
     trainings: ``trainings(quick) -> [Training]``.
     rows:      ``rows({key: figures}) -> [Row]``.
     pictures:  ``pictures({key: params}, {key: figures}) -> {file name: function of a matplotlib Figure}``.
+    settings:  how it trains and solves, in the words of the report's table.
     data, on:  what it is trained on, and ``on(folder)``, the same experiment with the files in a folder, for those that
                can have several data; two experiments on the same data, and only they, have the same `data`.
     """
@@ -58,5 +59,6 @@ class Experiment:
     trainings: Callable[[bool], list[Training]]
     rows: Callable[[dict[str, dict]], list[Row]]
     pictures: Callable[[dict[str, Any], dict[str, dict]], dict[str, Callable]]
+    settings: str = ""
     data: str = ""
     on: Callable[[Path], Experiment] | None = None

@@ -163,8 +163,10 @@ def _points(axis: Any, x: np.ndarray, half_width: float) -> None:
 DENSITY = Experiment(
     "cnf-density", "Densities matched by continuous and by discrete flows (figure 4)", _density_trainings,
     _density_rows, _density_pictures,
+    settings="continuous: Adam, dopri5 at 1e-5, discrete gradient; discrete: RMSprop; both rates fall",
 )  # fmt: skip
 LIKELIHOOD = Experiment(
     "cnf-likelihood", "Two circles and two moons by maximum likelihood (figure 5)", _likelihood_trainings,
     _likelihood_rows, _likelihood_pictures,
+    settings="continuous: Adam, dopri5 at 1e-5, discrete gradient; discrete: RMSprop; both rates fall",
 )  # fmt: skip

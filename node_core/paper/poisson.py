@@ -74,4 +74,5 @@ def _pictures(params: dict[str, Any], figures: dict[str, dict]) -> dict[str, Cal
     return {"intensity.png": draw}
 
 
-POISSON = Experiment("poisson", "An intensity from the times of events (figure 7)", _trainings, _rows, _pictures)
+POISSON = Experiment("poisson", "An intensity from the times of events (figure 7)", _trainings, _rows, _pictures,
+                     settings="Adam, then AdamW with decay 0.3; dopri5 at 1e-4, discrete gradient")  # fmt: skip

@@ -28,7 +28,7 @@ __all__ = ["CHECKPOINT", "ForeignFolderError", "finished", "reports", "run", "ta
 CHECKPOINT, REPORT, MODEL = "checkpoint.npz", "report.json", "model.npz"
 SAVE_EVERY = 20.0  # seconds
 
-Report = Callable[[str, int, int, float], Any]  # training, step, of how many, loss
+Report = Callable[[str, int, int, float, float], Any]  # training, step, of how many, loss, share of the run's steps
 
 
 class ForeignFolderError(ValueError):
@@ -46,7 +46,8 @@ def run(
 ) -> dict[str, Any]:
     """Run or resume an experiment in the folder `out`, and return its report, which is also written there.
 
-    report(training, step, steps, loss) is called after every step. Ctrl-C is obeyed when a step is done and the
+    report(training, step, steps, loss, share) is called after every step; share is how much of the run's steps is done.
+    Ctrl-C is obeyed when a step is done and the
     checkpoint is written; before the first step, and the second time, at once. Raises ForeignFolderError before
     anything is computed, and RuntimeError if a training stops at a value that is not finite: its last good state is
     kept.
@@ -64,11 +65,13 @@ def run(
     except OSError as error:
         raise OSError(f"the output folder {out} cannot be made: {error.strerror or error}") from error
     with _asked_to_stop() as stop:
-        for training in trainings:
+        for k, training in enumerate(trainings):
             if training.key not in done["figures"]:
-                _finish(training, done, out, report, save_every, stop)
+                before = sum(each.steps for each in trainings[:k])
+                _finish(training, done, out, _with_share(report, before, trainings), save_every, stop)
     found = {
         **_settings(experiment, quick, seed),
+        "settings": experiment.settings,
         "steps": sorted({training.steps for training in trainings}),
         "seconds": round(done["seconds"], 1),
         "rows": [asdict(row) for row in experiment.rows(done["figures"])],
@@ -79,6 +82,12 @@ def run(
     write_aside(out / REPORT, lambda path: Path(path).write_text(text))
     (out / CHECKPOINT).unlink(missing_ok=True)
     return found
+
+
+def _with_share(report: Report, before: int, trainings: list[Training]) -> Callable[[str, int, int, float], Any]:
+    """report with the share of the steps of all trainings, of which so many come before this one's."""
+    total = sum(training.steps for training in trainings)
+    return lambda key, step, steps, loss: report(key, step, steps, loss, (before + step) / total)
 
 
 def finished(experiment: Experiment, out: Path, *, quick: bool = False, seed: int = 0) -> dict[str, Any] | None:
@@ -198,7 +207,8 @@ def _finish(training: Training, done: dict, out: Path, report: Report, save_ever
         done["present"] = present
         checkpoint()
         if failed:
-            where = f"{out / CHECKPOINT} holds the parameters of step {present['step'] + 1}, the last good ones."
+            what = "the last good ones" if good is not None else "the first: none had a finite loss"
+            where = f"{out / CHECKPOINT} holds the parameters of step {present['step'] + 1}, {what}."
             raise RuntimeError(f"{training.key}: stopped at {trained.stopped} {where}")
     done["figures"][training.key] = training.measure(present["params"], np.random.default_rng(1))
     done["params"][training.key], done["present"] = present["params"], None
@@ -265,17 +275,18 @@ def reports(folder: Path, left_out: Callable[[str], Any]) -> list[dict]:
 
 
 def table(found: list[dict]) -> str:
-    """Reports as one Markdown table: printed figure, ours, settings, seconds."""
+    """Reports as one Markdown table: printed figure, ours, settings (how it trains in the first line), seconds."""
     lines = ["| experiment | figure | printed | ours | settings | seconds |", "| --- | --- | --- | --- | --- | --- |"]
     for report in found:
         settings = f"{'quick, ' if report['quick'] else ''}seed {report['seed']}"
         if "data" in report:
             settings += f", {report['data']}"
         settings += f", {' or '.join(map(str, report['steps']))} steps"
-        for row in report["rows"]:
-            printed = "" if row["printed"] is None else f"{row['printed']:g}{row['unit']}"
+        for k, row in enumerate(report["rows"]):
+            printed = "" if row["printed"] is None else row["printed"]
+            printed = printed if isinstance(printed, str) else f"{printed:g}{row['unit']}"
             lines.append(
-                f"| {report['experiment']} | {row['label']} | {printed} | {row['ours']:.4g}{row['unit']} | {settings} "
-                f"| {report['seconds']:g} |"
+                f"| {report['experiment']} | {row['label']} | {printed} | {row['ours']:.4g}{row['unit']} | {settings}"
+                f"{'; ' + report['settings'] if k == 0 and report.get('settings') else ''} | {report['seconds']:g} |"
             )
     return "\n".join(lines)

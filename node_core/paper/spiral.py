@@ -81,4 +81,5 @@ def _pictures(params: dict[str, Any], figures: dict[str, dict]) -> dict[str, Cal
     return {"spiral.png": draw}
 
 
-SPIRAL = Experiment("spiral", "A spiral learned from windows of one trajectory (toy)", _trainings, _rows, _pictures)
+SPIRAL = Experiment("spiral", "A spiral learned from windows of one trajectory (toy)", _trainings, _rows, _pictures,
+                    settings="RMSprop 1e-3; dopri5 at 1e-7, adjoint")  # fmt: skip
