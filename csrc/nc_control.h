@@ -1,7 +1,7 @@
-/* Step-size control: the PI controller of Hairer's DOPRI5 and the limits on a step.
+/* Step-size control: the controllers and the limits on a step.
  *
- * Hairer, Norsett, Wanner, Solving Ordinary Differential Equations I, II.4 and the code DOPRI5 (beta = 0.04).
- * The twin in Python is node_core/solvers/control.py. Included by each instruction set's kernels, so that the
+ * Hairer, Norsett, Wanner, Solving Ordinary Differential Equations I, II.4 and the code DOPRI5; Soderlind, Digital
+ * filters in adaptive time-stepping, ACM TOMS 29 (2003). The twin in Python is node_core/solvers/control.py. Included by each instruction set's kernels, so that the
  * small functions inline into the loop.
  */
 #ifndef NC_CONTROL_H
@@ -12,37 +12,38 @@
 
 #include "nc_solver.h"
 
-#define NC_PI_BETA 0.04
 #define NC_LOG_SMALLEST_PREVIOUS_NORM (-9.2103403719761818)  // of 1e-4
 
 static inline double nc_max(double a, double b) { return a > b ? a : b; }
 static inline double nc_min(double a, double b) { return a < b ? a : b; }
 
-static inline double nc_pi_alpha(int embedded_order)
+/* The norm of an error that two embedded methods estimate (Hairer, Norsett, Wanner I, II.10: DOP853). */
+static inline double nc_joined_norm(double norm, double low)
 {
-    return 1.0 / (embedded_order + 1) - 0.75 * NC_PI_BETA;
+    const double both = hypot(norm, 0.1 * low);
+    return both > 0.0 ? norm * (norm / both) : both;
 }
 
-/* h_new / h after an accepted step, safety previous_norm^beta / norm^alpha, from the logarithms of the norms: the loop
- * keeps the previous one, and pays for one log and one exp where there were two pow. */
-static inline double nc_accept_factor_of_logs(double log_norm, double log_previous,
-                                              const struct nc_control *control, int embedded_order)
+/* h_new / h after an accepted step, safety norm^-x0 previous^-x1 one_before^-x2 with the controller's exponents x,
+ * from the logarithms of the norms: the loop keeps those before, and pays for one log and one exp and no pow. */
+static inline double nc_accept_factor_of_logs(double norm, double previous, double one_before,
+                                              const struct nc_control *control)
 {
-    const double exponent = NC_PI_BETA * log_previous - nc_pi_alpha(embedded_order) * log_norm;
+    const double *x = control->exponents;
+    const double exponent = -(x[1] * previous) - x[0] * norm - x[2] * one_before;
     return nc_min(control->max_factor, nc_max(control->min_factor, control->safety * exp(exponent)));
 }
 
 // the same from the norms; that of 0 is max_factor
-static double nc_accept_factor(double norm, double previous_norm, const struct nc_control *control,
-                               int embedded_order)
+static double nc_accept_factor(double norm, double previous, double one_before, const struct nc_control *control)
 {
-    return nc_accept_factor_of_logs(log(norm), log(previous_norm), control, embedded_order);
+    return nc_accept_factor_of_logs(log(norm), log(previous), log(one_before), control);
 }
 
-// h_new / h after a rejected step; without the integral part, as in DOPRI5
-static double nc_reject_factor(double norm, const struct nc_control *control, int embedded_order)
+// h_new / h after a rejected step, by its norm alone, as in DOPRI5
+static double nc_reject_factor(double norm, const struct nc_control *control)
 {
-    return nc_max(control->min_factor, control->safety / pow(norm, nc_pi_alpha(embedded_order)));
+    return nc_max(control->min_factor, control->safety / pow(norm, control->exponents[0]));
 }
 
 static inline double nc_ulp(double t)
@@ -52,11 +53,19 @@ static inline double nc_ulp(double t)
 }
 
 /* The next h (signed) from the controller's: at most max_step, clipped to t_end, and stretched by up to 1 %
- * to spare a sliver of a last step. *last says that the step reaches t_end. */
-static inline double nc_step_clip(double t, double h, double t_end, double max_step, int *last)
+ * to spare a sliver of a last step. As SciPy it is not stretched, but raised to 10 ulp of t where a step begins, that
+ * is not after a rejection, and what lies between t and the rounded t + h. *last says that the step reaches t_end. */
+static inline double nc_step_clip(double t, double h, double t_end, const struct nc_control *control, int begins,
+                                  int *last)
 {
-    double remaining = t_end - t;
+    const double remaining = t_end - t, max_step = control->max_step;
     double length = nc_min(fabs(h), max_step);
+    if (control->as_scipy) {
+        if (begins) length = nc_max(length, 10.0 * nc_ulp(t));
+        const double rounded = t + copysign(length, remaining), between = rounded - t;
+        *last = fabs(between) >= fabs(remaining);
+        return *last ? remaining : between;
+    }
     double reach = nc_min(1.01 * length, max_step * (1.0 + 1e-12));
     *last = fabs(remaining) <= reach;
     return *last ? remaining : copysign(length, remaining);

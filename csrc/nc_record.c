@@ -26,7 +26,7 @@ int nc_record_init(struct nc_record *record, size_t state_bytes, ptrdiff_t rows)
 }
 
 int nc_record_push(struct nc_record *record, double t, double h, const void *y, const void *K,
-                   int last_stage)
+                   enum nc_evaluated evaluated)
 {
     const ptrdiff_t at = record->count;
     if (at == record->capacity) {
@@ -36,14 +36,14 @@ int nc_record_push(struct nc_record *record, double t, double h, const void *y, 
         if (nc_block_resize(&record->h, capacity, sizeof(double))) return NC_NO_MEMORY;
         if (nc_block_resize(&record->y, capacity, record->state_bytes)) return NC_NO_MEMORY;
         if (nc_block_resize(&record->K, capacity, record->slopes_bytes)) return NC_NO_MEMORY;
-        if (nc_block_resize(&record->last_stage, capacity, 1)) return NC_NO_MEMORY;
+        if (nc_block_resize(&record->evaluated, capacity, 1)) return NC_NO_MEMORY;
         record->capacity = capacity;
     }
     record->t[at] = t;
     record->h[at] = h;
     memcpy(record->y + (size_t)at * record->state_bytes, y, record->state_bytes);
     memcpy(record->K + (size_t)at * record->slopes_bytes, K, record->slopes_bytes);
-    record->last_stage[at] = last_stage != 0;
+    record->evaluated[at] = (unsigned char)evaluated;
     record->count++;
     return NC_OK;
 }
@@ -54,6 +54,6 @@ void nc_record_free(struct nc_record *record)
     free(record->h);
     free(record->y);
     free(record->K);
-    free(record->last_stage);
+    free(record->evaluated);
     memset(record, 0, sizeof(*record));
 }

@@ -16,7 +16,7 @@
 #include "nc_elementwise.h"
 #include "nc_program.h"
 
-enum { NC_MAX_ROWS = 32 };  // most rows (stages and the last slope) of a tableau
+enum { NC_MAX_ROWS = 32 };  // most rows of a tableau: stages, the last slope, and extra stages
 
 enum nc_status {
     NC_OK = 0,
@@ -46,18 +46,21 @@ typedef int (*nc_poll_fn)(void *ctx);
 // *out = a norm of scaled (n,), of the state's type; nonzero stops the solve with NC_CALLBACK
 typedef int (*nc_norm_fn)(void *ctx, const void *scaled, ptrdiff_t n, double *out);
 
-/* A Runge-Kutta method whose last row is the step itself: a[rows-1] = b, c[rows-1] = 1. The slope of that
+/* A Runge-Kutta method whose row rows - 1 is the step itself: a[rows-1] = b, c[rows-1] = 1. The slope of that
  * row is the next step's first, so FSAL methods and the others have one form; they differ in when it is
- * needed: at once (fsal) or only if something follows. */
+ * needed: at once (fsal) or only if something follows. The rows after it are stages that the dense output alone
+ * needs, evaluated only where an output lies inside the step. */
 struct nc_tableau {
-    ptrdiff_t rows;      // >= 2
+    ptrdiff_t rows;      // of a step, >= 2
+    ptrdiff_t all;       // with the extra stages
     ptrdiff_t degree;    // of the dense output in theta
     int fsal;
-    int embedded_order;  // the lower order of the pair; 0 without an error estimate
-    const double *a;     // (rows, rows), strictly lower triangular
-    const double *c;     // (rows,)
+    int error_order;     // the error's norm falls as h^(error_order + 1); 0 without an error estimate
+    const double *a;     // (all, all), strictly lower triangular
+    const double *c;     // (all,)
     const double *e;     // (rows,) b - b_hat, or NULL
-    const double *p;     // (rows, degree): weight of row i at theta is sum_k p[i, k] theta^(k+1)
+    const double *e_low; // (rows,) of a second embedded method of lower order, or NULL
+    const double *p;     // (all, degree): weight of row i at theta is sum_k p[i, k] theta^(k+1)
 };
 
 struct nc_tolerance {  // a stride of 0 is one number for all components
@@ -71,16 +74,21 @@ struct nc_control {
     double max_step, min_step;
     double safety, min_factor, max_factor;
     double step_size;  // fixed steps; 0: one step an interval of t
+    double exponents[3];   // of the controller, see nc_accept_factor
+    double previous_norm;  // what stands for the norms before the first
+    int as_scipy;          // steps as SciPy chooses them, see nc_step_clip
     int64_t max_num_steps;
 };
+
+enum nc_evaluated { NC_STAGES, NC_STAGES_AND_LAST, NC_STAGES_LAST_AND_EXTRA };  // which rows of K; the others are 0
 
 struct nc_record {  // every accepted step; grown by nc_record_push, released by nc_record_free
     ptrdiff_t count, capacity;
     size_t state_bytes, slopes_bytes;
     double *t, *h;              // (count,)
     char *y;                    // (count, n)
-    char *K;                    // (count, rows, n)
-    unsigned char *last_stage;  // (count,) whether K[count-1, rows-1] was evaluated
+    char *K;                    // (count, all, n)
+    unsigned char *evaluated;   // (count,) an enum nc_evaluated
 };
 
 struct nc_problem {
@@ -116,7 +124,7 @@ struct nc_outcome {
 // ---- nc_record.c
 int nc_record_init(struct nc_record *record, size_t state_bytes, ptrdiff_t rows);
 int nc_record_push(struct nc_record *record, double t, double h, const void *y, const void *K,
-                   int last_stage);
+                   enum nc_evaluated evaluated);
 void nc_record_free(struct nc_record *record);
 
 /* A reverse pass: from the cotangents g (m, n) of the outputs to those of y0, t and (in run's accumulators) the
@@ -186,9 +194,8 @@ struct nc_kernels {
     const nc_binary_fn *binary;  // by enum nc_binary
     nc_where_fn where;
     // ---- the controller, the same for both types (nc_control.h)
-    double (*accept_factor)(double norm, double previous_norm, const struct nc_control *control,
-                            int embedded_order);
-    double (*reject_factor)(double norm, const struct nc_control *control, int embedded_order);
+    double (*accept_factor)(double norm, double previous, double one_before, const struct nc_control *control);
+    double (*reject_factor)(double norm, const struct nc_control *control);
     // ---- matrix products (nc_matmul.h); strides in reals, any sign, and C overlaps no other operand
     // reals of a packed B (k, n), or -1 if that is no size of an array
     ptrdiff_t (*matmul_packed_size)(ptrdiff_t k, ptrdiff_t n);

@@ -22,7 +22,7 @@ __all__ = ["checked_options", "odeint", "odeint_adjoint"]
 RTOL, ATOL = float("1e-6"), float("1e-8")
 
 ADAPTIVE_OPTIONS = (
-    "first_step", "max_step", "min_step", "max_num_steps", "safety", "min_factor", "max_factor", "norm",
+    "first_step", "max_step", "min_step", "max_num_steps", "safety", "min_factor", "max_factor", "norm", "controller",
 )  # fmt: skip
 FIXED_OPTIONS = ("step_size", "max_num_steps")
 KEYWORDS = ("args", "method", "rtol", "atol", "gradient", "backend", "full_output")  # odeint's own
@@ -65,8 +65,9 @@ def odeint(
                have effects. "python": the readable twin. All take the same steps.
     full_output: also return the statistics: nfev, naccepted, nrejected, ..., nfev_backward after a gradient.
     options:   adaptive methods: first_step, max_step, min_step, max_num_steps (100,000), safety (0.9),
-               min_factor (0.2), max_factor (10), norm (a function of the scaled error vector, (n,)). Fixed-step
-               methods: step_size (without it, one step an interval of t), max_num_steps (no limit).
+               min_factor (0.2), max_factor (10), norm (a function of the scaled error vector, (n,)), controller
+               ("PI"; also "I", "PI33", "PI34", "PI42", "H211PI", "PID"). Fixed-step methods: step_size (without
+               it, one step an interval of t), max_num_steps (no limit).
 
     Returns an array (m, *y0.shape), or one such an array at every leaf of y0. Gradients reach y0, the
     floating leaves of args, traced values that func closes over, and t: t[0] and t[-1] through the ends of
@@ -281,6 +282,8 @@ def _control(rule: Tableau, y0: Any, field: Field, rtol: Any, atol: Any, options
         number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
         if name == "norm" and not (value is None or callable(value)):
             raise TypeError(f"norm must be a function from a vector (n,) to a float, got {value!r}")
+        if name == "controller":
+            continue  # Control looks at it
         if name != "norm" and not number and not (value is None and name in MAY_BE_NONE):
             raise TypeError(f"{name} must be a number, got {value!r}")
     least = 10 * float(np.finfo(field.dtype).eps)
@@ -294,6 +297,8 @@ def _control(rule: Tableau, y0: Any, field: Field, rtol: Any, atol: Any, options
         options = {"max_num_steps": 2**62, **options}  # the grid is the user's own
     if options.get("norm") is not None:
         options = {**options, "norm": _checked_norm(options["norm"])}
+    if rule.as_scipy:
+        options = {"controller": "I", "as_scipy": True, **options}
     return Control(rtol=rtol, atol=_tolerance("atol", atol, y0, positive=False), **options)
 
 

@@ -163,12 +163,12 @@ def test_an_unknown_method_is_refused_with_the_nearest_names(method, near):
 
 @pytest.mark.parametrize("method", [None, 5, ["dopri5"]])
 def test_a_method_that_is_no_name_is_refused(method):
-    refused(TypeError, r"method must be a name, one of euler, .*dopri8, or a Tableau, got \w+", method=method)
+    refused(TypeError, r"method must be a name, one of euler, .*DOP853, or a Tableau, got \w+", method=method)
 
 
 @pytest.mark.parametrize(
     "method",
-    ["explicit_adams", "implicit_adams", "vern7", "vern9", "RK23", "RK45", "DOP853", "Radau", "BDF", "LSODA",
+    ["explicit_adams", "implicit_adams", "vern7", "vern9", "Radau", "BDF", "LSODA",
      "symplectic_euler", "leapfrog", "velocity_verlet", "yoshida4"],
 )  # fmt: skip
 def test_a_method_to_come_says_that_it_does_not_exist_yet_in_whatever_case(method):
@@ -180,7 +180,7 @@ def test_a_method_to_come_says_that_it_does_not_exist_yet_in_whatever_case(metho
 
 def test_a_name_near_one_to_come_is_told_so():
     refused(ValueError, r"'radau5' is not known; Planned, but not there yet: 'Radau'\. There are", method="radau5")
-    refused(ValueError, r"did you mean 'rk4'.*\? Planned, but not there yet: 'RK45'", method="rk5")
+    refused(ValueError, r"did you mean .*'RK45'", method="rk5")
 
 
 @pytest.mark.parametrize("value", ["fast", None, ["python"], 1])
@@ -226,7 +226,7 @@ def test_odeint_adjoint_has_the_signature_of_odeint_without_gradient():
         (
             {"qqq": 1},
             TypeError,
-            r"no option 'qqq'; there are first_step, max_step, .*norm, args, method, rtol, .*output",
+            r"no option 'qqq'; there are first_step, max_step, .*norm, controller, args, method, rtol, .*output",
         ),
         ({"rtoll": 1e-3}, TypeError, r"no option 'rtoll'; did you mean rtol, atol\?"),
         ({"tol": 1e-3}, TypeError, r"no option 'tol'; did you mean rtol, atol\?"),

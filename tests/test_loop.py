@@ -73,7 +73,7 @@ def test_both_backends_record_the_same_steps(method, control, sign):
     control = dataclasses.replace(control, first_step=min(0.3 if method.order < 8 else 1.5, control.max_step))
     c, p = both(pendulum, Y0, sign * T, method, control)
     for name in ("t", "h", "y", "K"):
-        near = 1e-7 if method.name == "dopri8" else 1e-9
+        near = 1e-7 if method.name in ("dopri8", "DOP853") else 1e-9
         np.testing.assert_allclose(getattr(c.record, name), getattr(p.record, name), rtol=near, atol=near)
 
 
@@ -121,7 +121,8 @@ def test_the_record_replays_every_output(backend, method, control):
         assert -1e-12 <= theta <= 1.0 + 1e-12
     np.testing.assert_allclose(r.t[1:], r.t[:-1] + r.h[:-1], rtol=1e-15)
     ends = np.stack([dense_output(*step, method, 1.0) for step in zip(r.y, r.K, r.h, strict=True)])
-    np.testing.assert_allclose(np.append(r.y[1:], s.y[-1:], axis=0), ends, rtol=0, atol=1e-13)
+    rounding = {"DOP853": 1e-12}.get(method.name, 1e-13)  # its weights are sums of numbers up to 545
+    np.testing.assert_allclose(np.append(r.y[1:], s.y[-1:], axis=0), ends, rtol=0, atol=rounding)
 
 
 @BACKENDS

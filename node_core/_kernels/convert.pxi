@@ -45,25 +45,28 @@ def slope_mismatch(dy, dtype, n: int) -> str:
 cdef class _Tableau:
     """An nc_tableau and the arrays that it points to."""
     cdef nc.nc_tableau c
-    cdef cnp.ndarray a, nodes, e, p
+    cdef cnp.ndarray a, nodes, e, e_low, p
 
     def __cinit__(self, tableau):
-        rows = tableau.dense_stages
+        rows = tableau.dense_stages  # with the extra ones
         if rows > nc.NC_MAX_ROWS:
             raise ValueError(f"tableau {tableau.name}: at most {nc.NC_MAX_ROWS} slopes, got {rows}")
         self.a = _doubles(tableau.dense_a, (rows, rows), "a")
         self.nodes = _doubles(tableau.dense_c, (rows,), "c")
         self.p = _doubles(tableau.p, (rows, np.shape(tableau.p)[1]), "p")
-        self.c.rows, self.c.degree = rows, self.p.shape[1]
+        self.c.rows, self.c.all, self.c.degree = tableau.rows, rows, self.p.shape[1]
         self.c.fsal = tableau.fsal
         self.c.a = <const double *>cnp.PyArray_DATA(self.a)
         self.c.c = <const double *>cnp.PyArray_DATA(self.nodes)
         self.c.p = <const double *>cnp.PyArray_DATA(self.p)
-        self.c.e, self.c.embedded_order = NULL, 0
+        self.c.e, self.c.e_low, self.c.error_order = NULL, NULL, 0
         if tableau.e is not None:
             self.e = _doubles(tableau.e, (rows,), "e")
             self.c.e = <const double *>cnp.PyArray_DATA(self.e)
-            self.c.embedded_order = tableau.embedded_order
+            self.c.error_order = tableau.error_order
+        if tableau.e_low is not None:
+            self.e_low = _doubles(tableau.e_low, (rows,), "e_low")
+            self.c.e_low = <const double *>cnp.PyArray_DATA(self.e_low)
 
 
 # Converted once: training solves with the same tableau and control thousands of times. Both are immutable, and
@@ -78,11 +81,12 @@ cdef _Tableau _tableau_of(object tableau):
     return <_Tableau>found[1]
 
 
-cdef _Control _control_of(object control, Py_ssize_t n):
-    key = (id(control), n)
+cdef _Control _control_of(object control, Py_ssize_t n, object tableau):
+    cdef int order = tableau.error_order or 0
+    key = (id(control), n, order)
     found = _CONVERTED.get(key)
     if found is None:
-        found = _remembered(key, (control, _Control(control, n)))
+        found = _remembered(key, (control, _Control(control, n, order)))
     return <_Control>found[1]
 
 
@@ -105,7 +109,7 @@ cdef class _Control:
     cdef nc.nc_control c
     cdef cnp.ndarray rtol, atol
 
-    def __cinit__(self, control, Py_ssize_t n):
+    def __cinit__(self, control, Py_ssize_t n, int error_order):
         self.rtol = np.array(control.rtol, dtype=np.float64, ndmin=1, order="C")
         self.atol = np.array(control.atol, dtype=np.float64, ndmin=1, order="C")
         control.check_size(n)
@@ -119,3 +123,5 @@ cdef class _Control:
         self.c.safety = control.safety
         self.c.min_factor, self.c.max_factor = control.min_factor, control.max_factor
         self.c.max_num_steps = control.max_num_steps
+        self.c.exponents = control.exponents(error_order)
+        self.c.previous_norm, self.c.as_scipy = control.previous_norm, control.as_scipy

@@ -34,7 +34,7 @@ def adjoint_backward(Run run, y, t, tableau, control, bint adaptive, g, bint wit
     cdef nc.nc_tape tape
     cdef int status
     cdef cnp.ndarray outputs = _plain(y, 2, "y")
-    cdef _Control augmented = _control_of(control, 2 * y.shape[1])
+    cdef _Control augmented = _control_of(control, 2 * y.shape[1], tableau)
     cdef _Problem problem
     cdef _Pulled pulled
     cdef cnp.ndarray failed = np.empty(2 * y.shape[1], y.dtype)
@@ -47,7 +47,7 @@ def adjoint_backward(Run run, y, t, tableau, control, bint adaptive, g, bint wit
         if control.norm is not None:
             problem.callback.norm = control.norm
             problem.c.norm = <nc.nc_norm_fn>_norm
-        run.start_tape(&tape, tableau.dense_stages)
+        run.start_tape(&tape, tableau.rows)
         pulled.fill(&p, problem, run)
         p.y, p.adaptive, p.outcome = cnp.PyArray_DATA(outputs), adaptive, &outcome
         p.y_failed = cnp.PyArray_DATA(failed)
@@ -65,6 +65,10 @@ class _AnyControl:
     """A control whose sizes do not matter: the augmented one is put in its place."""
     rtol, atol, first_step, step_size, max_step, min_step = 1e-6, 1e-8, None, None, 1.0, 0.0
     safety, min_factor, max_factor, max_num_steps, norm, n_norm = 0.9, 0.2, 10.0, 1, None, None
+    previous_norm, as_scipy = 1.0, False
+
+    def exponents(self, error_order):
+        return 0.0, 0.0, 0.0
 
     def check_size(self, n):
         pass

@@ -58,17 +58,19 @@ cdef extern from "nc_solver.h" nogil:
     int NC_MAX_ROWS
     int NC_OK, NC_CALLBACK, NC_NO_MEMORY, NC_NONFINITE, NC_UNDERFLOW, NC_MIN_STEP, NC_TOO_MANY_STEPS
     int NC_CAUSE_NONE, NC_CAUSE_FUNC, NC_CAUSE_STATE, NC_CAUSE_NORM
+    int NC_STAGES, NC_STAGES_AND_LAST, NC_STAGES_LAST_AND_EXTRA
 
     ctypedef int (*nc_rhs_fn)(void *ctx, int64_t slot, double t, const void *y, void *dy) noexcept nogil
     ctypedef int (*nc_poll_fn)(void *ctx) noexcept nogil
     ctypedef int (*nc_norm_fn)(void *ctx, const void *scaled, ptrdiff_t n, double *out) noexcept nogil
 
     struct nc_tableau:
-        ptrdiff_t rows, degree
-        int fsal, embedded_order
+        ptrdiff_t rows, all, degree
+        int fsal, error_order
         const double *a
         const double *c
         const double *e
+        const double *e_low
         const double *p
 
     struct nc_tolerance:
@@ -78,7 +80,9 @@ cdef extern from "nc_solver.h" nogil:
 
     struct nc_control:
         nc_tolerance tolerance
-        double first_step, max_step, min_step, safety, min_factor, max_factor, step_size
+        double first_step, max_step, min_step, safety, min_factor, max_factor, step_size, previous_norm
+        double exponents[3]
+        int as_scipy
         int64_t max_num_steps
 
     struct nc_record:
@@ -88,7 +92,7 @@ cdef extern from "nc_solver.h" nogil:
         double *h
         char *y
         char *K
-        unsigned char *last_stage
+        unsigned char *evaluated
 
     struct nc_problem:
         nc_rhs_fn rhs
@@ -154,10 +158,9 @@ cdef extern from "nc_solver.h" nogil:
                           nc_outcome *outcome) noexcept nogil
         int (*adaptive_loop)(const nc_problem *problem, nc_outcome *outcome) noexcept nogil
         int (*fixed_loop)(const nc_problem *problem, nc_outcome *outcome) noexcept nogil
-        double (*accept_factor)(double norm, double previous_norm, const nc_control *control,
-                                int embedded_order) noexcept nogil
-        double (*reject_factor)(double norm, const nc_control *control,
-                                int embedded_order) noexcept nogil
+        double (*accept_factor)(double norm, double previous, double one_before,
+                                const nc_control *control) noexcept nogil
+        double (*reject_factor)(double norm, const nc_control *control) noexcept nogil
         ptrdiff_t (*matmul_packed_size)(ptrdiff_t k, ptrdiff_t n) noexcept nogil
         void (*matmul_pack)(void *packed, const void *B, ptrdiff_t b_row, ptrdiff_t b_col, ptrdiff_t k,
                             ptrdiff_t n) noexcept nogil

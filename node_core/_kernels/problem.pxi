@@ -78,7 +78,7 @@ cdef class _Problem:
         if type(t) is not np.ndarray or cnp.PyArray_TYPE(t) != cnp.NPY_FLOAT64 or t.ndim != 1 or len(t) < 2:
             raise TypeError(f"t must be a float64 array (m,) with m >= 2, got {_describe(t)}")
         self.t = cnp.PyArray_GETCONTIGUOUS(t)
-        self.tableau, self.control = _tableau_of(tableau), _control_of(control, len(y0))
+        self.tableau, self.control = _tableau_of(tableau), _control_of(control, len(y0), tableau)
         self.run = fun if isinstance(fun, Run) else None
         self.callback = _Callback(fun, control.norm, y0)
         cdef cnp.npy_intp[2] shape = [self.t.shape[0], self.y0.shape[0]]
@@ -100,7 +100,7 @@ cdef class _Problem:
         self.c.y_last = cnp.PyArray_DATA(self.y_last)
         self.outcome.component = self.outcome.cause_component = -1
         if record:
-            if nc.nc_record_init(&self.record, cnp.PyArray_NBYTES(self.y0), self.tableau.c.rows):
+            if nc.nc_record_init(&self.record, cnp.PyArray_NBYTES(self.y0), self.tableau.c.all):
                 raise MemoryError("the record of the steps is too large")
             self.output_step = cnp.PyArray_ZEROS(1, shape, cnp.NPY_INT64, 0)
             self.c.record = &self.record
@@ -125,15 +125,17 @@ cdef class _Problem:
         return 0
 
     cdef dict steps(self):
-        """The record as arrays: N steps of n components with `rows` slopes each."""
+        """The record as arrays: N steps of n components with `rows` slopes each, the extra ones among them."""
         count, n = self.record.count, len(self.y0)
-        rows = self.tableau.c.rows
+        evaluated = _copied(self.record.evaluated, (count,), np.dtype(np.uint8))
+        rows = self.tableau.c.all
         return {
             "t": _copied(self.record.t, (count,), np.dtype(np.float64)),
             "h": _copied(self.record.h, (count,), np.dtype(np.float64)),
             "y": _copied(self.record.y, (count, n), self.y0.dtype),
             "K": _copied(self.record.K, (count, rows, n), self.y0.dtype),
-            "last_stage": _copied(self.record.last_stage, (count,), np.dtype(np.bool_)),
+            "last_stage": evaluated >= nc.NC_STAGES_AND_LAST,
+            "extra": evaluated == nc.NC_STAGES_LAST_AND_EXTRA,
             "output_step": self.output_step,
         }
 

@@ -95,7 +95,7 @@ def scale_error(error, y, y_new, control):
     """error / (atol + rtol max(|y|, |y_new|)) of the components in the norm."""
     cdef cnp.ndarray state = _plain(y, 1, "y")
     cdef cnp.ndarray e = _like(error, state, y.shape, "error"), new = _like(y_new, state, y.shape, "y_new")
-    cdef _Control c = _Control(control, len(y))
+    cdef _Control c = _Control(control, len(y), 0)
     n = len(y) if control.n_norm is None else control.n_norm
     cdef cnp.ndarray out = np.empty(n, y.dtype)
     _kernels(state).error_scale(
@@ -188,7 +188,7 @@ def dense_output(y, K, double h, tableau, double theta):
 
 
 def rk_step(fun, double t, y, f, double h, tableau, K, control):
-    """y_new (n,) of one step; fills K (dense_stages, n), the last row included for every method."""
+    """y_new (n,) of one step; fills K (dense_stages, n), the slope at the end included for every method."""
     cdef _Problem problem = _Problem(fun, y, np.array([t, t + h]), tableau, control, False)
     cdef cnp.ndarray slopes = _like(K, problem.y0, (tableau.dense_stages, len(y)), "K")
     cdef int status
@@ -211,13 +211,13 @@ def first_step(fun, t, y, f, control, tableau):
     return h
 
 
-def accept_factor(double norm, double previous_norm, control, int embedded_order):
+def accept_factor(double norm, tuple previous, control, int error_order):
     """h_new / h after an accepted step."""
-    cdef _Control c = _Control(control, 0)
-    return ISA.f64.accept_factor(norm, previous_norm, &c.c, embedded_order)
+    cdef _Control c = _Control(control, 0, error_order)
+    return ISA.f64.accept_factor(norm, previous[0], previous[1], &c.c)
 
 
-def reject_factor(double norm, control, int embedded_order):
+def reject_factor(double norm, control, int error_order):
     """h_new / h after a rejected step."""
-    cdef _Control c = _Control(control, 0)
-    return ISA.f64.reject_factor(norm, &c.c, embedded_order)
+    cdef _Control c = _Control(control, 0, error_order)
+    return ISA.f64.reject_factor(norm, &c.c)

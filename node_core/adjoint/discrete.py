@@ -63,7 +63,7 @@ class _Pass:
         """
         t, h = float(self.record.t[n]), float(self.record.h[n])
         y, K = self.record.y[n], self.record.K[n]  # (n,), (stages, n)
-        ha, hb = h * self.a, h * self.b
+        hb = h * self.b
         y_bar, t_bar, h_bar = np.zeros_like(y), 0.0, 0.0
         for theta, g in outputs:  # y(theta) = y + h sum_i w_i(theta) K_i, and theta = (t_out - t) / h
             w = self.weights(theta)
@@ -73,23 +73,32 @@ class _Pass:
                 slope = self.weights(theta, derivative=True) @ K
                 h_bar += dot(g, w @ K - theta * slope)
                 t_bar -= dot(g, slope)
-        last = len(self.c) - 1
+        last = self.tableau.rows - 1
+        if self.record.extra[n]:  # the dense output's own stages, the last ones of all
+            for i in range(len(self.c) - 1, last, -1):
+                y_bar, t_bar, h_bar = self.stage(i, t, h, y, K, K_bar, y_bar, t_bar, h_bar)
         if self.record.last_stage[n]:  # K_last = f(t + h, y_new)
-            Y_bar, time_bar = self.vjp(t + h, y + hb @ K, K_bar[last])
+            Y_bar, time_bar = self.vjp(t + h, y + hb @ K, K_bar[last])  # b is 0 from there on
             y_new_bar = y_new_bar + Y_bar
             t_bar, h_bar = t_bar + time_bar, h_bar + time_bar
         y_bar += y_new_bar
         K_bar += hb[:, None] * y_new_bar
         h_bar += self.along(y_new_bar, self.b, K)
         for i in range(last - 1, 0, -1):
-            c = float(self.c[i])
-            Y_bar, time_bar = self.vjp(t + c * h, y + ha[i, :i] @ K[:i], K_bar[i])
-            y_bar += Y_bar
-            K_bar[:i] += ha[i, :i, None] * Y_bar
-            t_bar, h_bar = t_bar + time_bar, h_bar + c * time_bar + self.along(Y_bar, self.a[i], K)
+            y_bar, t_bar, h_bar = self.stage(i, t, h, y, K, K_bar, y_bar, t_bar, h_bar)
         self.grid_bar[n] += t_bar - h_bar
         self.grid_bar[n + 1] += h_bar
         return y_bar
+
+    def stage(
+        self, i: int, t: float, h: float, y: np.ndarray, K: np.ndarray, K_bar: np.ndarray, y_bar: np.ndarray,
+        t_bar: float, h_bar: float,
+    ) -> tuple[np.ndarray, float, float]:  # fmt: skip
+        """Back through K_i = f(t + c_i h, y + h sum_j a_ij K_j): what it adds to K_bar, and to the three returned."""
+        c, ha = float(self.c[i]), h * self.a[i, :i]
+        Y_bar, time_bar = self.vjp(t + c * h, y + ha @ K[:i], K_bar[i])
+        K_bar[:i] += ha[:, None] * Y_bar
+        return y_bar + Y_bar, t_bar + time_bar, h_bar + c * time_bar + self.along(Y_bar, self.a[i], K)
 
     def along(self, Y_bar: np.ndarray, weights: np.ndarray, K: np.ndarray) -> float:
         """What h gets of Y_bar for Y = y + h sum_i weights_i K_i; only t wants it."""
@@ -121,7 +130,7 @@ def pull_back(
     i = m - 1  # the output that comes next, going backward
     for n in range(steps - 1, -1, -1):
         K_bar = np.zeros_like(record.K[n])
-        K_bar[-1] = carry
+        K_bar[tableau.rows - 1] = carry
         inside = []
         while i > 0 and record.output_step[i] == n:
             if i in at_end:

@@ -1,7 +1,14 @@
-"""Step-size control: tolerances, the error norm, the PI controller and the first step.
+"""Step-size control: tolerances, the error norm, the controllers and the first step.
 
-The twin of csrc/nc_control.h and the norms of csrc/nc_vector.inc. Source: Hairer, Norsett, Wanner, Solving
-Ordinary Differential Equations I, II.4, and their code DOPRI5.
+The twin of csrc/nc_control.h and the norms of csrc/nc_vector.inc. Sources: Hairer, Norsett, Wanner, Solving
+Ordinary Differential Equations I, II.4, and their code DOPRI5; Soderlind, Digital filters in adaptive time-stepping,
+ACM TOMS 29 (2003); SciPy's documentation of solve_ivp for what its methods do otherwise.
+
+After an accepted step whose error has the norm r_n, a method whose error falls as h^k takes next
+
+    h_new = h safety r_n^-(x_0) r_{n-1}^-(x_1) r_{n-2}^-(x_2)
+
+and a controller is these three exponents; after a rejected step it is h safety r_n^-(x_0).
 """
 
 from __future__ import annotations
@@ -13,7 +20,9 @@ from dataclasses import dataclass
 import numpy as np
 
 __all__ = [
+    "CONTROLLERS",
     "Control",
+    "Controller",
     "accept_factor",
     "error_norm",
     "first_step",
@@ -25,8 +34,34 @@ __all__ = [
 
 Array = np.ndarray
 
-PI_BETA = 0.04
-SMALLEST_PREVIOUS_NORM = 1e-4
+SMALLEST_PREVIOUS_NORM = 1e-4  # a step that was good by accident does not count for more
+
+
+@dataclass(frozen=True)
+class Controller:
+    """The exponents x_i = by_order[i] / k + fixed[i] for a method whose error falls as h^k.
+
+    previous: what stands for the norms before the first.
+    """
+
+    by_order: tuple[float, float, float]
+    fixed: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    previous: float = 1.0
+
+    def exponents(self, k: int) -> tuple[float, float, float]:
+        """(x_0, x_1, x_2)."""
+        return tuple(scaled / k + fixed for scaled, fixed in zip(self.by_order, self.fixed, strict=True))
+
+
+CONTROLLERS = {
+    "I": Controller((1.0, 0.0, 0.0)),
+    "PI": Controller((1.0, 0.0, 0.0), (-0.75 * 0.04, -0.04, 0.0), SMALLEST_PREVIOUS_NORM),  # DOPRI5, beta = 0.04
+    "PI33": Controller((2 / 3, -1 / 3, 0.0)),  # this and the rest: Soderlind 2003, tables 2 and 3
+    "PI34": Controller((0.7, -0.4, 0.0)),
+    "PI42": Controller((0.6, -0.2, 0.0)),
+    "H211PI": Controller((1 / 6, 1 / 6, 0.0)),
+    "PID": Controller((1 / 18, 1 / 9, 1 / 18)),  # H312PID
+}
 
 
 @dataclass(frozen=True)
@@ -49,6 +84,12 @@ class Control:
         Only the first n_norm components are in the norm. The adjoint leaves the parameters out with it.
     step_size : float or None
         Fixed steps of this length; None is one step an interval of t. Given, an adaptive method steps so too.
+    controller : str
+        One of CONTROLLERS; "PI", that of DOPRI5, by default.
+    as_scipy : bool
+        Steps as SciPy's solve_ivp chooses them: t + h is rounded first and h is what lies between, no last step is
+        stretched, a step that begins below 10 ulp of t is raised to that, and the first step's careful guess is
+        bounded by the interval alone.
     """
 
     rtol: float | Array = 1e-6
@@ -63,6 +104,8 @@ class Control:
     norm: Callable[[Array], float] | None = None
     n_norm: int | None = None
     step_size: float | None = None
+    controller: str = "PI"
+    as_scipy: bool = False
 
     def __post_init__(self) -> None:
         for name, positive in (("rtol", True), ("atol", False)):
@@ -89,6 +132,17 @@ class Control:
             raise ValueError(f"min_factor must be in (0, 1), got {self.min_factor!r}")
         if not 1.0 <= self.max_factor < math.inf:
             raise ValueError(f"max_factor must be finite and at least 1, got {self.max_factor!r}")
+        if not isinstance(self.controller, str) or self.controller not in CONTROLLERS:
+            raise ValueError(f"controller must be one of {', '.join(CONTROLLERS)}, got {self.controller!r}")
+
+    def exponents(self, error_order: int) -> tuple[float, float, float]:
+        """Those of the controller, for an error of that order."""
+        return CONTROLLERS[self.controller].exponents(error_order + 1)
+
+    @property
+    def previous_norm(self) -> float:
+        """What stands for the norms before the first step."""
+        return CONTROLLERS[self.controller].previous
 
     def check_size(self, n: int) -> None:
         """ValueError if an array tolerance or n_norm does not fit a state of n components."""
@@ -131,24 +185,27 @@ def error_norm(scaled: Array, control: Control) -> float:
     return rms(scaled) if control.norm is None else float(control.norm(scaled))
 
 
-def accept_factor(norm: float, previous_norm: float, control: Control, embedded_order: int) -> float:
-    """h_new / h after an accepted step: the PI controller, safety previous_norm^beta / norm^alpha."""
+def joined_norm(norm: float, low: float) -> float:
+    """The norm of an error that two embedded methods estimate (Hairer, Norsett, Wanner I, II.10: DOP853)."""
+    both = math.hypot(norm, 0.1 * low)
+    return norm * (norm / both) if both > 0.0 else both
+
+
+def accept_factor(norm: float, previous: tuple[float, float], control: Control, error_order: int) -> float:
+    """h_new / h after an accepted step; previous holds the norms of the step before and of the one before that."""
     if norm == 0.0:
         return control.max_factor
-    exponent = PI_BETA * math.log(previous_norm) - _pi_alpha(embedded_order) * math.log(norm)
+    x0, x1, x2 = control.exponents(error_order)
+    exponent = -(x1 * math.log(previous[0])) - x0 * math.log(norm) - x2 * math.log(previous[1])
     return min(control.max_factor, max(control.min_factor, control.safety * math.exp(exponent)))
 
 
-def reject_factor(norm: float, control: Control, embedded_order: int) -> float:
-    """h_new / h after a rejected step; without the integral part, as in DOPRI5."""
-    return max(control.min_factor, control.safety / norm ** _pi_alpha(embedded_order))
+def reject_factor(norm: float, control: Control, error_order: int) -> float:
+    """h_new / h after a rejected step, by its norm alone, as in DOPRI5."""
+    return max(control.min_factor, control.safety / norm ** control.exponents(error_order)[0])
 
 
-def _pi_alpha(embedded_order: int) -> float:
-    return 1.0 / (embedded_order + 1) - 0.75 * PI_BETA
-
-
-def first_step(slope: Callable, t: Array, y: Array, f: Array, control: Control, embedded_order: int) -> float:
+def first_step(slope: Callable, t: Array, y: Array, f: Array, control: Control, error_order: int) -> float:
     """Length (positive) of the first step: Hairer, Norsett, Wanner I, II.4, "Starting Step Size".
 
     One Euler step of a careful length estimates the second derivative. `slope(t, y)` is the right-hand side,
@@ -157,13 +214,15 @@ def first_step(slope: Callable, t: Array, y: Array, f: Array, control: Control, 
     """
     span = float(t[-1] - t[0])
     limit = min(abs(span), control.max_step)
+    if y.size == 0:
+        return max(limit, control.min_step)
 
     def norm(value: Array) -> float:
         return error_norm(scale_error(value, y, y, control), control)
 
     d0, d1 = norm(y), norm(f)
     h0 = 0.01 * d0 / d1 if 1e-5 <= d0 < math.inf and 1e-5 <= d1 < math.inf else 1e-6
-    h0 = min(h0, limit)
+    h0 = min(h0, abs(span) if control.as_scipy else limit)
     signed = math.copysign(h0, span)
     f1 = slope(float(t[0]) + signed, y + np.asarray(signed, y.real.dtype) * f)
     guess = h0
@@ -173,19 +232,25 @@ def first_step(slope: Callable, t: Array, y: Array, f: Array, control: Control, 
         if largest <= 1e-15:
             h1 = max(1e-6, h0 * 1e-3)
         else:
-            h1 = (0.01 / largest) ** (1.0 / (embedded_order + 1))
+            h1 = (0.01 / largest) ** (1.0 / (error_order + 1))
         guess = min(100.0 * h0, h1)
         if not guess > 0.0:
             guess = h0
     return max(min(guess, limit), control.min_step)
 
 
-def step_clip(t: float, h: float, t_end: float, max_step: float) -> tuple[float, bool]:
+def step_clip(t: float, h: float, t_end: float, control: Control, begins: bool = True) -> tuple[float, bool]:
     """The next h (signed) from the controller's, and whether it reaches t_end.
 
-    At most max_step, clipped to t_end, and stretched by up to 1 % to spare a sliver of a last step.
+    At most max_step, clipped to t_end, and stretched by up to 1 % to spare a sliver of a last step. As SciPy it is not
+    stretched, but raised to 10 ulp of t where a step begins, that is not after a rejection.
     """
-    remaining = t_end - t
+    remaining, max_step = t_end - t, control.max_step
     length = min(abs(h), max_step)
+    if control.as_scipy:
+        length = max(length, 10.0 * np.spacing(abs(t))) if begins else length
+        signed = (t + math.copysign(length, remaining)) - t
+        last = abs(signed) >= abs(remaining)
+        return (remaining if last else signed), last
     last = abs(remaining) <= min(1.01 * length, max_step * (1.0 + 1e-12))
     return (remaining if last else math.copysign(length, remaining)), last

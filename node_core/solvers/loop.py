@@ -13,7 +13,7 @@ from .control import Control
 from .errors import Failure, SolverError, solver_error
 from .output import Outputs
 from .solution import Stats
-from .stepper import error_estimate, rk_step
+from .stepper import extra_stages, rk_step, weighted_sum
 from .tableau import Tableau
 
 __all__ = ["adaptive_loop", "fixed_loop"]
@@ -80,7 +80,7 @@ def adaptive_loop(
     """
     slope = Slope(fun, stats, np.geterr())
     K = np.zeros((tableau.dense_stages, len(y0)), y0.dtype)
-    order, t_end = tableau.embedded_order, float(t[-1])
+    order, t_end = tableau.error_order, float(t[-1])
     now, y, h, component = float(t[0]), y0, 0.0, -1
     bad: NonFinite | None = None  # the last one that is still ahead
 
@@ -93,9 +93,9 @@ def adaptive_loop(
         bad = error
         raise stop("non-finite") from None
     h = control.first_step or ctl.first_step(slope.or_none, t, y, K[0], control, order)
-    previous_norm, after_rejection, last = ctl.SMALLEST_PREVIOUS_NORM, False, False
+    previous, after_rejection, last = (control.previous_norm,) * 2, False, False
     while not last:
-        h, last = ctl.step_clip(now, h, t_end, control.max_step)
+        h, last = ctl.step_clip(now, h, t_end, control, not after_rejection)
         reason = _refusal(now, h, last, stats, control)
         if reason:
             raise stop(reason)
@@ -104,7 +104,7 @@ def adaptive_loop(
             y_new, norm, component = _attempt(slope, now, y, h, tableau, control, K)
             needed = norm <= 1.0 and not tableau.fsal and (not last or outputs.inside(t_new))
             if needed:
-                K[-1] = slope(now + h, y_new)
+                K[tableau.rows - 1] = slope(now + h, y_new)
             factor = 0.0 if norm <= 1.0 else ctl.reject_factor(norm, control, order)
         except NonFinite as error:
             bad, factor = error, control.min_factor
@@ -112,15 +112,19 @@ def adaptive_loop(
             stats.nrejected += 1
             h, after_rejection, last = h * factor, True, False
             continue
-        outputs.step(now, h, y, K, t_new, y_new, last, tableau.fsal or needed)
+        try:
+            _accept(slope, outputs, tableau, now, h, y, K, t_new, y_new, last, tableau.fsal or needed)
+        except NonFinite as error:
+            bad = error
+            raise stop("non-finite") from None
         stats.naccepted += 1
         if bad is not None and math.copysign(1.0, h) * (t_new - bad.t) >= 0.0:
             bad = None
-        factor = ctl.accept_factor(norm, previous_norm, control, order)
+        factor = ctl.accept_factor(norm, previous, control, order)
         h *= min(factor, 1.0) if after_rejection else factor
-        previous_norm, after_rejection = max(norm, ctl.SMALLEST_PREVIOUS_NORM), False
+        previous, after_rejection = (max(norm, ctl.SMALLEST_PREVIOUS_NORM), previous[0]), False
         now, y = t_new, y_new
-        K[0] = K[-1]
+        K[0] = K[tableau.rows - 1]
     return max(abs(h), control.min_step)
 
 
@@ -129,9 +133,12 @@ def _attempt(
 ) -> tuple[Array, float, int]:
     """One step from K[0]: y_new (n,), the norm of its error, and the component with the largest."""
     y_new = _checked_step(slope, t, y, h, tableau, K)
-    scaled = ctl.scale_error(error_estimate(K, h, tableau), y, y_new, control)
+    scaled = ctl.scale_error(weighted_sum(K, tableau.e, h), y, y_new, control)
     component = int(np.argmax(np.abs(scaled))) if scaled.size else -1
     norm = ctl.error_norm(scaled, control)
+    if tableau.e_low is not None:
+        low = ctl.scale_error(weighted_sum(K, tableau.e_low, h), y, y_new, control)
+        norm = ctl.joined_norm(norm, ctl.error_norm(low, control))
     if not 0.0 <= norm < math.inf:
         raise NonFinite("norm", t + h, component)
     return y_new, norm, component
@@ -140,8 +147,19 @@ def _attempt(
 def _checked_step(slope: Slope, t: float, y: Array, h: float, tableau: Tableau, K: Array) -> Array:
     y_new = check_finite("state", t + h, rk_step(slope, t, y, K[0], h, tableau, K))
     if tableau.fsal:
-        K[-1] = slope(t + h, y_new)
+        K[tableau.rows - 1] = slope(t + h, y_new)
     return y_new
+
+
+def _accept(
+    slope: Slope, outputs: Outputs, tableau: Tableau, t: float, h: float, y: Array, K: Array, t_new: float,
+    y_new: Array, last: bool, last_stage: bool,
+) -> None:  # fmt: skip
+    """Hand an accepted step to the outputs, with the extra stages of its dense output where one lies inside."""
+    extra = bool(tableau.extra) and last_stage and outputs.inside(t_new)
+    if extra:
+        extra_stages(slope, t, y, h, tableau, K)
+    outputs.step(t, h, y, K, t_new, y_new, last, last_stage, extra)
 
 
 def _refusal(t: float, h: float, last: bool, stats: Stats, control: Control) -> str | None:
@@ -182,11 +200,11 @@ def fixed_loop(
             y_new = _checked_step(slope, now, y, h, tableau, K)
             needed = not last or outputs.inside(t_new)
             if needed and not tableau.fsal:
-                K[-1] = slope(now + h, y_new)
-            outputs.step(now, h, y, K, t_new, y_new, last, tableau.fsal or needed)
+                K[tableau.rows - 1] = slope(now + h, y_new)
+            _accept(slope, outputs, tableau, now, h, y, K, t_new, y_new, last, tableau.fsal or needed)
             stats.naccepted += 1
             now, y = t_new, y_new
-            K[0] = K[-1]
+            K[0] = K[tableau.rows - 1]
     except NonFinite as bad:
         raise _stop("non-finite", now, h, y, stats, bad, -1) from None
     return 0.0

@@ -24,7 +24,7 @@ class Outputs:
         self.y = np.empty((len(t), len(y0)), y0.dtype)
         self.y[0] = y0
         self.output_step = np.zeros(len(t), np.int64)
-        self.steps: list[tuple[float, float, Array, Array, bool]] | None = [] if record else None
+        self.steps: list[tuple[float, float, Array, Array, bool, bool]] | None = [] if record else None
         self._next = 1
         self._step = 0
 
@@ -35,13 +35,19 @@ class Outputs:
         return (self.t[self._next] < t_new) == (self.t[0] < t_new)
 
     def step(
-        self, t: float, h: float, y: Array, K: Array, t_new: float, y_new: Array, last: bool, last_stage: bool
-    ) -> None:
-        """One accepted step from (t, y) to (t_new, y_new) with slopes K (dense_stages, n)."""
+        self, t: float, h: float, y: Array, K: Array, t_new: float, y_new: Array, last: bool, last_stage: bool,
+        extra: bool,
+    ) -> None:  # fmt: skip
+        """One accepted step from (t, y) to (t_new, y_new) with slopes K (dense_stages, n).
+
+        last_stage, extra: whether the slope at t_new, and the extra stages, were evaluated.
+        """
         if self.steps is not None:
             if not last_stage:
-                K[-1] = 0.0
-            self.steps.append((t, h, y, K.copy(), last_stage))
+                K[self.tableau.rows - 1] = 0.0
+            if not extra:
+                K[self.tableau.rows :] = 0.0
+            self.steps.append((t, h, y, K.copy(), last_stage, extra))
         while self.inside(t_new):
             theta = (float(self.t[self._next]) - t) / h
             self._write(y_new if theta == 1.0 else dense_output(y, K, h, self.tableau, theta))
@@ -60,12 +66,13 @@ class Outputs:
     def record(self) -> Record | None:
         if self.steps is None:
             return None
-        t, h, y, K, last_stage = zip(*self.steps, strict=True)
+        t, h, y, K, last_stage, extra = zip(*self.steps, strict=True)
         return Record(
             np.array(t),
             np.array(h),
             np.stack(y),
             np.stack(K),
             np.array(last_stage, np.bool_),
+            np.array(extra, np.bool_),
             self.output_step,
         )

@@ -36,8 +36,9 @@ class Record:
     t: Array  # (N,) float64
     h: Array  # (N,) float64, signed
     y: Array  # (N, n)
-    K: Array  # (N, dense_stages, n); the last row is 0 where it was not evaluated
-    last_stage: Array  # (N,) bool, whether K[:, -1] was evaluated; always for FSAL methods
+    K: Array  # (N, dense_stages, n); rows that were not evaluated are 0
+    last_stage: Array  # (N,) bool, whether the slope at the step's end was evaluated; always for FSAL methods
+    extra: Array  # (N,) bool, whether the extra stages of the dense output were
     output_step: Array  # (m,) int64
 
 

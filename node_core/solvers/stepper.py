@@ -8,7 +8,7 @@ import numpy as np
 
 from .tableau import Tableau
 
-__all__ = ["error_estimate", "rk_step", "weighted_sum"]
+__all__ = ["extra_stages", "rk_step", "weighted_sum"]
 
 Array = np.ndarray
 
@@ -24,11 +24,11 @@ def rk_step(
 ) -> Array:
     """One step from (t, y) with slope f = fun(t, y); returns y_new (n,).
 
-    K (dense_stages, n) is the caller's storage for the slopes; all rows but the last are filled here. The
+    K (dense_stages, n) is the caller's storage for the slopes; all rows of the step but the last are filled here. The
     last, fun(t + h, y_new), is left to the caller: an FSAL method needs it for the error, the others only if
     another step or an output follows, and neither if y_new is not finite.
     """
-    a, b, c, inner = tableau.a, tableau.b, tableau.c, tableau.dense_stages - 1
+    a, b, c, inner = tableau.a, tableau.b, tableau.c, tableau.rows - 1
     K[0] = f
     for i in range(1, inner):
         K[i] = fun(t + c[i] * h, y + weighted_sum(K[:i], a[i, :i], h))
@@ -48,6 +48,10 @@ def weighted_sum(K: Array, weights: Array, h: float) -> Array:
     return total
 
 
-def error_estimate(K: Array, h: float, tableau: Tableau) -> Array:
-    """y_new - y_hat (n,), the difference to the embedded method."""
-    return weighted_sum(K, tableau.e, h)
+def extra_stages(
+    fun: Callable[[float, Array], Array], t: float, y: Array, h: float, tableau: Tableau, K: Array
+) -> None:
+    """The stages that the dense output alone needs, into the last rows of K (dense_stages, n)."""
+    a, c = tableau.dense_a, tableau.dense_c
+    for i in range(tableau.rows, tableau.dense_stages):
+        K[i] = fun(t + c[i] * h, y + weighted_sum(K[:i], a[i, :i], h))

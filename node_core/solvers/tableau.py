@@ -27,6 +27,9 @@ class Tableau:
         error            = h sum_i e[i] K[i]
         y(t + theta h)   = y + h sum_i sum_k p[i, k] theta^(k+1) K[i]
 
+    Some dense outputs need stages more, which are evaluated only where an output lies inside the step. They are K's
+    rows after that of the new point, with `extra_a` and `extra_c` for a and c.
+
     Parameters
     ----------
     name, description, source
@@ -34,9 +37,18 @@ class Tableau:
     order
         Order of the method, p.
     a : (stages, stages), b, c : (stages,)
-    e : (dense_stages,) or None
+    e : (rows,) or None
         b - b_hat, the difference to the embedded method (zero-padded on the new slope); None for a method of
-        fixed steps. b_hat has order `embedded_order`.
+        fixed steps. b_hat has order `embedded_order`. Kept zero-padded to (dense_stages,).
+    e_low : (rows,) or None
+        The same of a second embedded method, of lower order: with the norms r and r_low of both errors the step's is
+        r^2 / sqrt(r^2 + 0.01 r_low^2), which falls with a power of h of its own, `error_order` + 1.
+    error_order
+        The power of h that the error's norm falls with, less one; embedded_order unless given.
+    as_scipy
+        Whether steps are chosen as SciPy's solve_ivp does, see `control.Control`.
+    extra_a : (extra, rows + extra), extra_c : (extra,), or None
+        Stages that the dense output alone needs.
     p : (dense_stages, degree) or None
         The dense output, of order `dense_order`. None is the cubic Hermite interpolant, of order
         min(order, 3).
@@ -58,19 +70,30 @@ class Tableau:
     dense_order: int | None = None
     description: str = ""
     source: str = ""
+    e_low: Array | None = None
+    error_order: int | None = None
+    extra_a: Array | None = None
+    extra_c: Array | None = None
+    as_scipy: bool = False
 
     def __post_init__(self) -> None:
-        for field in ("a", "b", "c"):
-            object.__setattr__(self, field, _frozen(getattr(self, field)))
+        for field in ("a", "b", "c", "extra_a", "extra_c"):
+            if getattr(self, field) is not None:
+                object.__setattr__(self, field, _frozen(getattr(self, field)))
         self._check_shapes()
         if self.p is None:
             slope_at_end = np.zeros(self.dense_stages)
-            slope_at_end[-1] = 1.0
+            slope_at_end[self.rows - 1] = 1.0
             object.__setattr__(self, "p", hermite_weights(self.dense_b, slope_at_end))
             object.__setattr__(self, "dense_order", min(self.order, 3))
         object.__setattr__(self, "p", _frozen(self.p))
-        if self.e is not None:
-            object.__setattr__(self, "e", _frozen(self.e))
+        for field in ("e", "e_low"):
+            given = getattr(self, field)
+            if given is not None:
+                padded = np.append(given, np.zeros(self.dense_stages - len(given)))
+                object.__setattr__(self, field, _frozen(padded))
+        if self.e is not None and self.error_order is None:
+            object.__setattr__(self, "error_order", self.embedded_order)
         self._check_values()
 
     @property
@@ -88,16 +111,28 @@ class Tableau:
         return bool(self.stages > 1 and self.c[-1] == 1.0 and same_point)
 
     @property
-    def dense_stages(self) -> int:
-        """Rows of K: the stages, and the slope at the new point where that is not one of them."""
+    def rows(self) -> int:
+        """Slopes of a step: its stages, and that at the new point where it is not one of them."""
         return self.stages if self.fsal else self.stages + 1
+
+    @property
+    def extra(self) -> int:
+        """Stages that the dense output alone needs."""
+        return 0 if self.extra_c is None else len(self.extra_c)
+
+    @property
+    def dense_stages(self) -> int:
+        """Rows of K: the slopes of a step, and the extra stages of its dense output."""
+        return self.rows + self.extra
 
     @cached_property
     def dense_a(self) -> Array:
-        """a with b as its last row, (dense_stages, dense_stages)."""
+        """a with b as the row of the new point, and extra_a, (dense_stages, dense_stages)."""
         a = np.zeros((self.dense_stages, self.dense_stages))
         a[: self.stages, : self.stages] = self.a
-        a[-1] = self.dense_b
+        a[self.rows - 1] = self.dense_b
+        if self.extra:
+            a[self.rows :] = self.extra_a
         return _frozen(a)
 
     @cached_property
@@ -107,8 +142,8 @@ class Tableau:
 
     @cached_property
     def dense_c(self) -> Array:
-        """c with 1 as its last entry, (dense_stages,)."""
-        return _frozen(np.append(self.c[: self.dense_stages - 1], 1.0))
+        """c with 1 as the entry of the new point, and extra_c, (dense_stages,)."""
+        return _frozen([*self.c[: self.rows - 1], 1.0, *(self.extra_c if self.extra else ())])
 
     def _check_shapes(self) -> None:
         if self.b.ndim != 1 or len(self.b) == 0:
@@ -119,11 +154,19 @@ class Tableau:
                 f"tableau {self.name}: with b of shape ({s},), a must be ({s}, {s}) and c ({s},), "
                 f"got {self.a.shape} and {self.c.shape}"
             )
-        for field, wanted in (("e", "embedded_order"), ("p", "dense_order")):
+        for field, wanted in (("e", "embedded_order"), ("p", "dense_order"), ("extra_a", "extra_c")):
             if (getattr(self, field) is None) != (getattr(self, wanted) is None):
                 raise ValueError(f"tableau {self.name}: {field} and {wanted} must be given together")
-        if self.e is not None and np.shape(self.e) != (self.dense_stages,):
-            raise ValueError(f"tableau {self.name}: e must be ({self.dense_stages},), got shape {np.shape(self.e)}")
+        for field in ("e", "e_low"):
+            given = getattr(self, field)
+            if given is not None and np.shape(given) not in ((self.rows,), (self.dense_stages,)):
+                raise ValueError(f"tableau {self.name}: {field} must be ({self.rows},), got shape {np.shape(given)}")
+        if self.e is None and self.e_low is not None:
+            raise ValueError(f"tableau {self.name}: e_low is beside e, which is missing")
+        if self.extra_a is not None and self.extra_a.shape != (self.extra, self.dense_stages):
+            raise ValueError(
+                f"tableau {self.name}: extra_a must be ({self.extra}, {self.dense_stages}), got {self.extra_a.shape}"
+            )
         if self.p is not None and (np.ndim(self.p) != 2 or len(self.p) != self.dense_stages):
             raise ValueError(
                 f"tableau {self.name}: p must be ({self.dense_stages}, degree), got shape {np.shape(self.p)}"
@@ -132,10 +175,11 @@ class Tableau:
     def _check_values(self) -> None:
         end = self.p.sum(axis=1)  # weights at theta = 1
         checks = [
-            (not np.triu(self.a).any(), "a must be strictly lower triangular (the method is explicit)"),
-            (np.allclose(self.a.sum(axis=1), self.c, rtol=0, atol=1e-14), "the rows of a must sum to c"),
+            (not np.triu(self.dense_a).any(), "a must be strictly lower triangular (the method is explicit)"),
             (abs(self.b.sum() - 1.0) <= 1e-14, "b must sum to 1"),
+            (np.allclose(self.dense_a.sum(axis=1), self.dense_c, rtol=0, atol=1e-14), "the rows of a must sum to c"),
             (self.e is None or abs(self.e.sum()) <= 1e-14, "e must sum to 0"),
+            (self.e_low is None or abs(self.e_low.sum()) <= 1e-14, "e_low must sum to 0"),
             (
                 np.allclose(end, self.dense_b, rtol=0, atol=1e-13),
                 "the dense output must end in b (theta = 1)",

@@ -1,9 +1,10 @@
-"""The methods by name: their coefficients stand in fixed_methods, embedded_pairs and high_order_methods."""
+"""The methods by name: their coefficients stand in fixed_methods, embedded_pairs, high_order_methods and dop853."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from .dop853 import DOP853
 from .embedded_pairs import ADAPTIVE_HEUN, BOSH3, CASH_KARP, DOPRI5, FEHLBERG2, FEHLBERG45, TSIT5
 from .fixed_methods import EULER, HEUN2, HEUN3, MIDPOINT, RALSTON, RK4, RK38, SSPRK3
 from .high_order_methods import DOPRI8
@@ -13,12 +14,17 @@ __all__ = ["METHODS", "Method", "methods", "tableau"]
 
 FIXED = (EULER, MIDPOINT, HEUN2, RALSTON, HEUN3, SSPRK3, RK4, RK38)
 ADAPTIVE = (ADAPTIVE_HEUN, FEHLBERG2, BOSH3, FEHLBERG45, CASH_KARP, DOPRI5, TSIT5, DOPRI8)
-METHODS: dict[str, Tableau] = {m.name: m for m in (*FIXED, *ADAPTIVE)}
+SCIPY = (
+    replace(BOSH3, name="RK23", as_scipy=True, description="bosh3 with SciPy's steps"),
+    replace(DOPRI5, name="RK45", as_scipy=True, description="dopri5 with SciPy's steps"),
+    DOP853,
+)
+METHODS: dict[str, Tableau] = {m.name: m for m in (*FIXED, *ADAPTIVE, *SCIPY)}
 
 # Known names of methods still to come: a user who types one has made no mistake.
 PLANNED = (
-    "explicit_adams", "implicit_adams", "vern7", "vern9", "RK23", "RK45", "DOP853", "symplectic_euler", "leapfrog",
-    "velocity_verlet", "yoshida4", "Radau", "BDF", "LSODA",
+    "explicit_adams", "implicit_adams", "vern7", "vern9", "symplectic_euler", "leapfrog", "velocity_verlet",
+    "yoshida4", "Radau", "BDF", "LSODA",
 )  # fmt: skip
 
 
@@ -57,9 +63,11 @@ def tableau(name: str | Tableau) -> Tableau:
     import difflib  # for this message only
 
     later = [planned[near] for near in difflib.get_close_matches(name.lower(), planned, n=3, cutoff=0.6)]
-    nearest = difflib.get_close_matches(name.lower(), METHODS, n=3, cutoff=0.6 if later else 0.4)
-    if name.lower() in METHODS:  # only the case is wrong
+    known = {method.lower(): method for method in METHODS}
+    nearest = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.6 if later else 0.4)
+    if name.lower() in known:  # only the case is wrong
         nearest, later = [name.lower()], []
+    nearest = [known[near] for near in nearest]
     hint = f"did you mean {' or '.join(map(repr, nearest))}? " if nearest else ""
     hint += f"Planned, but not there yet: {', '.join(map(repr, later))}. " if later else ""
     raise ValueError(f"method {name!r} is not known; {hint}There are {', '.join(METHODS)}")
