@@ -26,7 +26,10 @@ enum nc_status {
     NC_UNDERFLOW,       // |h| below 10 ulp of t
     NC_MIN_STEP,        // |h| below control.min_step
     NC_TOO_MANY_STEPS,  // control.max_num_steps attempts
+    NC_STOPPED,         // watch asked to end here: not a failure
 };
+
+enum nc_moment { NC_BEFORE_ATTEMPT = 1, NC_AT_REJECTION = 2, NC_AT_ACCEPTANCE = 4 };
 
 enum nc_cause {  // where a non-finite number was first seen
     NC_CAUSE_NONE = 0,
@@ -41,6 +44,11 @@ enum nc_cause {  // where a non-finite number was first seen
 typedef int (*nc_rhs_fn)(void *ctx, int64_t slot, double t, const void *y, void *dy);
 // a step from t of length h is accepted; its slots hold its stages. An enum nc_status
 typedef int (*nc_accept_fn)(void *ctx, int64_t step, double t, double h);
+/* A step from (t, y) of length h is about to be tried, was rejected, or was accepted: then it ends in (t_new, y_new), and
+ * K (all, n) has the rows that `evaluated` (an enum nc_evaluated) says; else y_new and K are NULL. An enum nc_status:
+ * NC_OK goes on, NC_STOPPED ends the solve at t, or at t_new. */
+typedef int (*nc_watch_fn)(void *ctx, enum nc_moment moment, double t, double h, double t_new, const void *y,
+                           const void *y_new, const void *K, int evaluated);
 // now and then between attempts; nonzero stops the solve with NC_CALLBACK
 typedef int (*nc_poll_fn)(void *ctx);
 // *out = a norm of scaled (n,), of the state's type; nonzero stops the solve with NC_CALLBACK
@@ -97,7 +105,10 @@ struct nc_problem {
     nc_accept_fn accept;    // NULL: nobody wants to know
     nc_norm_fn norm;        // NULL: root mean square
     nc_poll_fn poll;        // NULL: rhs looks for itself
-    void *ctx;              // of norm and poll
+    nc_watch_fn watch;      // NULL: nobody watches
+    int moments;            // those of enum nc_moment that are watched
+    int slopes;             // an enum nc_evaluated: what every accepted step has at least
+    void *ctx;              // of norm, poll and watch
     struct nc_tableau tableau;
     struct nc_control control;
     ptrdiff_t n, n_norm;  // components; the leading ones that enter norms
@@ -114,6 +125,7 @@ struct nc_problem {
 struct nc_outcome {
     int64_t nfev, naccepted, nrejected;
     double t, h;          // where the solve stopped
+    ptrdiff_t written;    // outputs
     double h_next;        // length of the step that the controller would take after the last one
     ptrdiff_t component;  // the worst one there, or -1
     int cause;            // enum nc_cause: whether a non-finite number was behind it

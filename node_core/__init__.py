@@ -28,6 +28,7 @@ from .autodiff import (
     vjp,
 )
 from .config import show_config
+from .ivp import solve_ivp
 from .nn import NeuralODE
 from .program import Graph, TraceError, compile, trace
 from .solve import odeint, odeint_adjoint
@@ -56,6 +57,7 @@ __all__ = [
     "optim",
     "save",
     "show_config",
+    "solve_ivp",
     "stop_gradient",
     "trace",
     "tree",

@@ -16,7 +16,7 @@ from .program.compiled import keep, signature
 from .program.trace import TraceError, is_recorded, user_stacklevel
 from .solvers import Control, Tableau, checked_times, tableau
 
-__all__ = ["checked_options", "odeint", "odeint_adjoint"]
+__all__ = ["checked_backend", "checked_options", "odeint", "odeint_adjoint"]
 
 # The defaults are these very objects, so that `rtol is RTOL` tells a default from a value that was given.
 RTOL, ATOL = float("1e-6"), float("1e-8")
@@ -224,6 +224,11 @@ def _choice(name: str, value: Any, known: Any, later: tuple = ()) -> None:
         raise NotImplementedError(f"{name}={value!r} does not exist yet; there is {', '.join(known)}")
     if not isinstance(value, str) or value not in known:
         raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
+
+
+def checked_backend(backend: Any) -> None:
+    """ValueError unless there is such a backend."""
+    _choice("backend", backend, BACKENDS)
 
 
 def _state(y0: Any) -> Any:

@@ -26,6 +26,7 @@ LAYERS = {
     "solvers": {"autodiff", "program", "_kernels"},
     "adjoint": {"solvers", "program", "autodiff"},
     "solve": {"adjoint", "solvers", "program", "autodiff"},
+    "ivp": {"solve", "solvers", "program", "autodiff"},
     "nn": {"solve", "program", "autodiff", "checks"},
     "optim": {"autodiff", "_kernels"},
     "storage": {"autodiff"},

@@ -56,12 +56,15 @@ cdef extern from "nc_program.h" nogil:
 
 cdef extern from "nc_solver.h" nogil:
     int NC_MAX_ROWS
-    int NC_OK, NC_CALLBACK, NC_NO_MEMORY, NC_NONFINITE, NC_UNDERFLOW, NC_MIN_STEP, NC_TOO_MANY_STEPS
+    int NC_OK, NC_CALLBACK, NC_NO_MEMORY, NC_NONFINITE, NC_UNDERFLOW, NC_MIN_STEP, NC_TOO_MANY_STEPS, NC_STOPPED
+    int NC_BEFORE_ATTEMPT, NC_AT_REJECTION, NC_AT_ACCEPTANCE
     int NC_CAUSE_NONE, NC_CAUSE_FUNC, NC_CAUSE_STATE, NC_CAUSE_NORM
     int NC_STAGES, NC_STAGES_AND_LAST, NC_STAGES_LAST_AND_EXTRA
 
     ctypedef int (*nc_rhs_fn)(void *ctx, int64_t slot, double t, const void *y, void *dy) noexcept nogil
     ctypedef int (*nc_poll_fn)(void *ctx) noexcept nogil
+    ctypedef int (*nc_watch_fn)(void *ctx, int moment, double t, double h, double t_new, const void *y,
+                                const void *y_new, const void *K, int evaluated) noexcept nogil
     ctypedef int (*nc_norm_fn)(void *ctx, const void *scaled, ptrdiff_t n, double *out) noexcept nogil
 
     struct nc_tableau:
@@ -98,6 +101,8 @@ cdef extern from "nc_solver.h" nogil:
         nc_rhs_fn rhs
         nc_norm_fn norm
         nc_poll_fn poll
+        nc_watch_fn watch
+        int moments, slopes
         void *rhs_ctx
         void *ctx
         nc_tableau tableau
@@ -114,7 +119,7 @@ cdef extern from "nc_solver.h" nogil:
     struct nc_outcome:
         int64_t nfev, naccepted, nrejected
         double t, h, h_next, cause_t
-        ptrdiff_t component, cause_component
+        ptrdiff_t component, cause_component, written
         int cause
 
     struct nc_pullback:

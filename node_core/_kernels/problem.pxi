@@ -2,8 +2,8 @@
 # after the loop.
 
 cdef class _Callback:
-    cdef object fun, norm, error
-    cdef cnp.npy_intp n
+    cdef object fun, norm, error, watch
+    cdef cnp.npy_intp n, rows
     cdef size_t item_bytes
     cdef cnp.dtype dtype
     cdef int code
@@ -11,6 +11,7 @@ cdef class _Callback:
     def __cinit__(self, fun, norm, cnp.ndarray y):
         self.fun, self.norm, self.error, self.dtype = fun, norm, None, y.dtype
         self.code, self.n, self.item_bytes = cnp.PyArray_TYPE(y), y.shape[0], y.itemsize
+        self.watch, self.rows = None, 0
 
     cdef cnp.ndarray own_copy(self, const void *x, cnp.npy_intp n):
         """A fresh read-only array of x (n,), so that func can keep it and cannot write into the solver."""
@@ -59,6 +60,24 @@ cdef int _norm(void *ctx, const void *scaled, ptrdiff_t n, double *out) noexcept
         return 1
 
 
+cdef int _watch(void *ctx, int moment, double t, double h, double t_new, const void *y, const void *y_new,
+                const void *K, int evaluated) noexcept with gil:
+    cdef _Callback callback = <_Callback>ctx
+    cdef cnp.npy_intp n = callback.n
+    try:
+        PyErr_CheckSignals()
+        state = callback.own_copy(y, n)
+        if moment != nc.NC_AT_ACCEPTANCE:
+            stop = callback.watch(moment, t, h, state)
+        else:
+            slopes = callback.own_copy(K, callback.rows * n).reshape(callback.rows, n)
+            stop = callback.watch(moment, t, h, state, t_new, callback.own_copy(y_new, n), slopes, evaluated)
+        return nc.NC_STOPPED if stop else nc.NC_OK
+    except BaseException as error:
+        callback.error = error
+        return nc.NC_CALLBACK
+
+
 cdef class _Problem:
     """An nc_problem, its outcome and record, and everything they point to. fun is a function or a Run."""
     cdef nc.nc_problem c
@@ -71,6 +90,7 @@ cdef class _Problem:
     cdef cnp.ndarray y0, t, out, y_last, output_step
     cdef Run run
     cdef nc.nc_tape tape
+    cdef bint taped
 
     def __cinit__(self, fun, y0, t, tableau, control, bint record):
         self.y0 = _plain(y0, 1, "y0")
@@ -99,6 +119,7 @@ cdef class _Problem:
         self.c.y0, self.c.out = cnp.PyArray_DATA(self.y0), cnp.PyArray_DATA(self.out)
         self.c.y_last = cnp.PyArray_DATA(self.y_last)
         self.outcome.component = self.outcome.cause_component = -1
+        self.taped = record
         if record:
             if nc.nc_record_init(&self.record, cnp.PyArray_NBYTES(self.y0), self.tableau.c.all):
                 raise MemoryError("the record of the steps is too large")
@@ -111,9 +132,24 @@ cdef class _Problem:
 
     def __dealloc__(self):
         if self.run is not None:
-            if self.c.record != NULL:
+            if self.c.record != NULL and self.taped:
                 self.run.give_back(&self.tape, &self.record)
         nc.nc_record_free(&self.record)
+
+    cdef int keep(self, bint slopes) except -1:
+        """Record the accepted steps, without a tape; slopes: their K, too."""
+        if nc.nc_record_init(&self.record, cnp.PyArray_NBYTES(self.y0), self.tableau.c.all if slopes else 0):
+            raise MemoryError("the record of the steps is too large")
+        self.c.record, self.taped = &self.record, False
+        return 0
+
+    cdef int look(self, watch, int moments, int slopes) except -1:
+        """Call watch at these moments."""
+        self.c.slopes = slopes
+        if watch is not None:
+            self.callback.watch, self.callback.rows = watch, self.tableau.c.all
+            self.c.watch, self.c.moments = <nc.nc_watch_fn>_watch, moments
+        return 0
 
     cdef int check(self, int status) except -1:
         """Raise what a status means that is not the solver's to explain."""
@@ -128,7 +164,7 @@ cdef class _Problem:
         """The record as arrays: N steps of n components with `rows` slopes each, the extra ones among them."""
         count, n = self.record.count, len(self.y0)
         evaluated = _copied(self.record.evaluated, (count,), np.dtype(np.uint8))
-        rows = self.tableau.c.all
+        rows = self.tableau.c.all if self.record.slopes_bytes or n == 0 else 0
         return {
             "t": _copied(self.record.t, (count,), np.dtype(np.float64)),
             "h": _copied(self.record.h, (count,), np.dtype(np.float64)),
@@ -136,7 +172,7 @@ cdef class _Problem:
             "K": _copied(self.record.K, (count, rows, n), self.y0.dtype),
             "last_stage": evaluated >= nc.NC_STAGES_AND_LAST,
             "extra": evaluated == nc.NC_STAGES_LAST_AND_EXTRA,
-            "output_step": self.output_step,
+            "output_step": self.output_step if self.output_step is not None else np.zeros(0, np.int64),
         }
 
 

@@ -63,6 +63,41 @@ def solve(fun, y0, t, tableau, control, bint adaptive, bint record):
     return problem.out, problem.y_last, counts, None, steps, outcome.h_next
 
 
+MOMENTS = {"attempt": nc.NC_BEFORE_ATTEMPT, "rejection": nc.NC_AT_REJECTION, "acceptance": nc.NC_AT_ACCEPTANCE}
+SLOPES = {"stages": nc.NC_STAGES, "end": nc.NC_STAGES_AND_LAST, "all": nc.NC_STAGES_LAST_AND_EXTRA}
+
+
+def watched_solve(fun, y0, t, tableau, control, bint adaptive, watch, moments, str slopes, keep):
+    """`solve` with a watcher and, as it may end before its time, with what there is until then.
+
+    watch:  ``watch(moment, t, h, y)`` before an attempt and at a rejection, ``watch(moment, t, h, y, t_new, y_new, K
+            (dense_stages, n), evaluated)`` at an acceptance; a true answer ends the solve there. moment is one of
+            MOMENTS, evaluated one of SLOPES. moments: those asked for, added up.
+    slopes: what every accepted step has at least, a key of SLOPES.
+    keep:   None, "states" or "slopes": what to record of the steps.
+    Returns (y (m, n), how many of them are written, t, y (n,) where it ended, counts, whether watch ended it, failure
+    or None, record or None).
+    """
+    cdef _Problem problem = _Problem(fun, y0, t, tableau, control, False)
+    cdef int status
+    if adaptive and problem.c.tableau.e == NULL:
+        raise ValueError(f"tableau {tableau.name} has no error estimate; it takes fixed steps only")
+    if keep is not None:
+        problem.keep(keep == "slopes")
+    problem.look(watch, moments, SLOPES[slopes])
+    with nogil:
+        if adaptive:
+            status = problem.kernels.adaptive_loop(&problem.c, &problem.outcome)
+        else:
+            status = problem.kernels.fixed_loop(&problem.c, &problem.outcome)
+    problem.check(status)
+    cdef nc.nc_outcome *outcome = &problem.outcome
+    counts = {"nfev": outcome.nfev, "naccepted": outcome.naccepted, "nrejected": outcome.nrejected}
+    failure = None if status in (nc.NC_OK, nc.NC_STOPPED) else _failure(status, outcome)
+    return (problem.out, outcome.written, outcome.t, problem.y_last, counts, status == nc.NC_STOPPED, failure,
+            problem.steps() if keep is not None else None)
+
+
 cdef dict _failure(int status, const nc.nc_outcome *outcome):
     reasons = {nc.NC_NONFINITE: "non-finite", nc.NC_UNDERFLOW: "step underflow", nc.NC_MIN_STEP: "min_step",
                nc.NC_TOO_MANY_STEPS: "too many steps"}

@@ -77,8 +77,8 @@ def _python(fun, y0, t, tableau, control, record) -> Solution:
     slack = 0.0 if adaptive or control.step_size is None else same_time_slack(t)
     outputs = Outputs(y0, t, tableau, record, slack)
     loop = adaptive_loop if adaptive else fixed_loop
-    h_next = loop(fun, y0.copy(), t, tableau, control, outputs, stats)
-    return Solution(outputs.y, stats, outputs.record(), h_next)
+    end = loop(fun, y0.copy(), t, tableau, control, outputs, stats)
+    return Solution(outputs.y, stats, outputs.record(), end.h_next)
 
 
 def _compiled(fun, y0, t, tableau, control, record) -> Solution:

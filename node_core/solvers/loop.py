@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,9 +17,21 @@ from .solution import Stats
 from .stepper import extra_stages, rk_step, weighted_sum
 from .tableau import Tableau
 
-__all__ = ["adaptive_loop", "fixed_loop"]
+__all__ = ["End", "adaptive_loop", "fixed_loop"]
 
 Array = np.ndarray
+
+
+class End(NamedTuple):
+    """Where a loop ended: at its last time, or where its watcher asked it to.
+
+    h_next: the length of the step that would follow, 0 for fixed steps.
+    """
+
+    t: float
+    y: Array
+    h_next: float
+    stopped: bool = False
 
 
 class NonFinite(ArithmeticError):
@@ -70,12 +83,12 @@ def check_finite(what: str, t: float, x: Array) -> Array:
 
 @np.errstate(all="ignore")
 def adaptive_loop(
-    fun: Callable, y0: Array, t: Array, tableau: Tableau, control: Control, outputs: Outputs, stats: Stats
-) -> float:
+    fun: Callable, y0: Array, t: Array, tableau: Tableau, control: Control, outputs: Outputs, stats: Stats,
+    watch: Any = None,
+) -> End:  # fmt: skip
     """Steps whose error estimate passes the tolerances, from t[0] to t[-1]; fills outputs and stats.
 
-    Returns the length of the step that the controller would take next.
-
+    watch: a `watched.Watch`, or None.
     Raises SolverError. y0 (n,), t (m,) strictly monotone in either direction.
     """
     slope = Slope(fun, stats, np.geterr())
@@ -99,10 +112,12 @@ def adaptive_loop(
         reason = _refusal(now, h, last, stats, control)
         if reason:
             raise stop(reason)
+        if _asks_to_stop(watch, "attempt", now, h, y):
+            return End(now, y, abs(h), True)
         t_new = t_end if last else now + h
         try:
             y_new, norm, component = _attempt(slope, now, y, h, tableau, control, K)
-            needed = norm <= 1.0 and not tableau.fsal and (not last or outputs.inside(t_new))
+            needed = norm <= 1.0 and not tableau.fsal and (not last or _slopes(watch) or outputs.inside(t_new))
             if needed:
                 K[tableau.rows - 1] = slope(now + h, y_new)
             factor = 0.0 if norm <= 1.0 else ctl.reject_factor(norm, control, order)
@@ -110,22 +125,29 @@ def adaptive_loop(
             bad, factor = error, control.min_factor
         if factor:
             stats.nrejected += 1
+            if _asks_to_stop(watch, "rejection", now, h, y):
+                return End(now, y, abs(h), True)
             h, after_rejection, last = h * factor, True, False
             continue
         try:
-            _accept(slope, outputs, tableau, now, h, y, K, t_new, y_new, last, tableau.fsal or needed)
+            evaluated = _accept(
+                slope, outputs, tableau, now, h, y, K, t_new, y_new, last, tableau.fsal or needed, watch
+            )
         except NonFinite as error:
             bad = error
             raise stop("non-finite") from None
         stats.naccepted += 1
+        stopped = _asks_to_stop(watch, "acceptance", now, h, y, t_new, y_new, K, evaluated)
         if bad is not None and math.copysign(1.0, h) * (t_new - bad.t) >= 0.0:
             bad = None
         factor = ctl.accept_factor(norm, previous, control, order)
         h *= min(factor, 1.0) if after_rejection else factor
         previous, after_rejection = (max(norm, ctl.SMALLEST_PREVIOUS_NORM), previous[0]), False
         now, y = t_new, y_new
+        if stopped:
+            break
         K[0] = K[tableau.rows - 1]
-    return max(abs(h), control.min_step)
+    return End(now, y, max(abs(h), control.min_step), stopped)
 
 
 def _attempt(
@@ -153,13 +175,31 @@ def _checked_step(slope: Slope, t: float, y: Array, h: float, tableau: Tableau, 
 
 def _accept(
     slope: Slope, outputs: Outputs, tableau: Tableau, t: float, h: float, y: Array, K: Array, t_new: float,
-    y_new: Array, last: bool, last_stage: bool,
-) -> None:  # fmt: skip
-    """Hand an accepted step to the outputs, with the extra stages of its dense output where one lies inside."""
-    extra = bool(tableau.extra) and last_stage and outputs.inside(t_new)
+    y_new: Array, last: bool, last_stage: bool, watch: Any,
+) -> int:  # fmt: skip
+    """Hand an accepted step to the outputs, with the extra stages of its dense output where one lies inside.
+
+    Returns what of K was evaluated, one of rk.SLOPES.
+    """
+    extra = bool(tableau.extra) and last_stage and (_slopes(watch) == rk.SLOPES["all"] or outputs.inside(t_new))
     if extra:
         extra_stages(slope, t, y, h, tableau, K)
     outputs.step(t, h, y, K, t_new, y_new, last, last_stage, extra)
+    return rk.SLOPES["all" if extra else "end" if last_stage else "stages"]
+
+
+def _slopes(watch: Any) -> int:
+    """What every accepted step has at least, one of rk.SLOPES."""
+    return 0 if watch is None else rk.SLOPES[watch.slopes]
+
+
+def _asks_to_stop(watch: Any, moment: str, t: float, h: float, y: Array, *accepted: Any) -> bool:
+    """Tell the watcher, if it looks at this moment; accepted: (t_new, y_new, K, evaluated)."""
+    which = rk.MOMENTS[moment]
+    if watch is None or not watch.moments & which:
+        return False
+    given = [x.copy() if isinstance(x, np.ndarray) else x for x in accepted]
+    return bool(watch.call(which, t, h, y.copy(), *given))
 
 
 def _refusal(t: float, h: float, last: bool, stats: Stats, control: Control) -> str | None:
@@ -183,8 +223,9 @@ def _stop(
 
 @np.errstate(all="ignore")
 def fixed_loop(
-    fun: Callable, y0: Array, t: Array, tableau: Tableau, control: Control, outputs: Outputs, stats: Stats
-) -> float:
+    fun: Callable, y0: Array, t: Array, tableau: Tableau, control: Control, outputs: Outputs, stats: Stats,
+    watch: Any = None,
+) -> End:  # fmt: skip
     """Steps on a grid given in advance: t itself, or equal ones of control.step_size, the last shortened."""
     slope = Slope(fun, stats, np.geterr())
     K = np.zeros((tableau.dense_stages, len(y0)), y0.dtype)
@@ -197,17 +238,24 @@ def fixed_loop(
                 raise _stop("too many steps", now, h, y, stats, None, -1)
             t_new, last = time(k), k == steps
             h = t_new - now
+            if _asks_to_stop(watch, "attempt", now, h, y):
+                return End(now, y, 0.0, True)
             y_new = _checked_step(slope, now, y, h, tableau, K)
-            needed = not last or outputs.inside(t_new)
+            needed = not last or bool(_slopes(watch)) or outputs.inside(t_new)
             if needed and not tableau.fsal:
                 K[tableau.rows - 1] = slope(now + h, y_new)
-            _accept(slope, outputs, tableau, now, h, y, K, t_new, y_new, last, tableau.fsal or needed)
+            evaluated = _accept(
+                slope, outputs, tableau, now, h, y, K, t_new, y_new, last, tableau.fsal or needed, watch
+            )
             stats.naccepted += 1
+            stopped = _asks_to_stop(watch, "acceptance", now, h, y, t_new, y_new, K, evaluated)
             now, y = t_new, y_new
+            if stopped:
+                return End(now, y, 0.0, True)
             K[0] = K[tableau.rows - 1]
     except NonFinite as bad:
         raise _stop("non-finite", now, h, y, stats, bad, -1) from None
-    return 0.0
+    return End(now, y, 0.0)
 
 
 def fixed_grid(t: Array, step_size: float | None) -> tuple[Callable[[int], float], int]:

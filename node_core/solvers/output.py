@@ -28,6 +28,11 @@ class Outputs:
         self._next = 1
         self._step = 0
 
+    @property
+    def written(self) -> int:
+        """How many of the outputs there are."""
+        return self._next
+
     def inside(self, t_new: float) -> bool:
         """Whether the next output lies strictly inside the step that ends at t_new."""
         if self._next >= len(self.t) - 1 or self._at_end(t_new):
@@ -66,6 +71,10 @@ class Outputs:
     def record(self) -> Record | None:
         if self.steps is None:
             return None
+        if not self.steps:
+            none, n = np.zeros(0), self.y.shape[1]
+            K = np.zeros((0, self.tableau.dense_stages, n), self.y.dtype)
+            return Record(none, none, K[:, 0], K, none.astype(bool), none.astype(bool), self.output_step)
         t, h, y, K, last_stage, extra = zip(*self.steps, strict=True)
         return Record(
             np.array(t),

@@ -1,0 +1,390 @@
+"""solve_ivp: SciPy's front door to the same kernels. Arguments, result and meaning are SciPy's."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .autodiff import tree
+from .autodiff.primitive import is_traced
+from .program import Field
+from .program.trace import user_stacklevel
+from .solve import checked_backend, odeint
+from .solvers import Control, SolverError, Stats, Tableau, tableau
+from .solvers.dense import DenseSolution
+from .solvers.events import Event, Events, checked_event
+from .solvers.watched import Trajectory, Watch, watched
+
+__all__ = ["OdeResult", "solve_ivp"]
+
+Array = np.ndarray
+MESSAGES = {
+    0: "The solver successfully reached the end of the integration interval.",
+    1: "A termination event occurred.",
+}
+SCIPYS = ("RK23", "RK45", "DOP853", "Radau", "BDF", "LSODA")
+NO_EFFECT = ("jac", "jac_sparsity", "lband", "uband", "min_step")  # of SciPy's implicit methods
+CONTROLS = ("max_num_steps", "safety", "min_factor", "max_factor", "norm", "controller", "step_size")
+LEAST_RTOL = 100 * float(np.finfo(float).eps)
+
+
+class OdeResult(dict):
+    """What `solve_ivp` returns: its entries are attributes, too.
+
+    t (m,), y (n, m); sol: the solution as a function, or None; t_events, y_events: for each event an array (k,) of
+    times and one (k, n) of states, or None; nfev, njev, nlu; status: 0 reached the end, 1 a terminal event, -1 failed;
+    message; success.
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(f"the result has no {name}; it has {', '.join(self)}") from None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self[name] = value
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *self]
+
+    def __repr__(self) -> str:
+        width = max(map(len, self), default=0)
+        lines = (f"{name:>{width}}: {value!r}".replace("\n", "\n" + " " * (width + 2)) for name, value in self.items())
+        return "\n".join(lines)
+
+
+def solve_ivp(
+    fun: Callable,
+    t_span: Sequence[float],
+    y0: Any,
+    method: Any = "RK45",
+    t_eval: Any = None,
+    dense_output: bool = False,
+    events: Any = None,
+    vectorized: bool = False,
+    args: Any = None,
+    *,
+    backend: str = "compiled",
+    gradient: str = "discrete",
+    **options: Any,
+) -> OdeResult:
+    """Solve dy/dt = fun(t, y, *args), y(t_span[0]) = y0, over t_span, as scipy.integrate.solve_ivp does.
+
+    fun:          ``fun(t, y, *args)`` in plain NumPy, y (n,); with vectorized=True it is given y (n, 1).
+    t_span:       (start, end); end may be before start, or infinite if an event ends the solve.
+    y0:           (n,), real or complex.
+    method:       "RK23", "RK45" or "DOP853", with SciPy's steps, or any other of `nc.methods()` or an `nc.Tableau`.
+                  Radau, BDF and LSODA come with the stiff solvers.
+    t_eval:       times at which y is wanted; without, it is given at the end of every step.
+    dense_output: also give sol, the solution as a function of time.
+    events:       ``event(t, y, *args)``, a number whose zeros are looked for, or several. Attributes of it: terminal
+                  (True, or after how many), direction (above or below 0: only upward, only downward), and, beyond
+                  SciPy, reset: ``reset(t, y, *args)`` gives the state with which the solve goes on from the event.
+    backend:      as of `odeint`.
+    gradient:     as of `odeint`: with traced y0 or args, and t_eval, the result's y is differentiable.
+    options:      rtol (1e-3) and atol (1e-6), numbers or arrays (n,); first_step; max_step; and of `odeint`
+                  max_num_steps (no limit), safety, min_factor, max_factor, norm, controller; step_size of a fixed-step
+                  method. SciPy's others have no effect, as there, and a warning says so.
+
+    Returns an OdeResult. A failed solve is status -1 with its message, and what there is of it.
+    Raises ValueError or TypeError for what cannot be meant; what fun or an event raises comes through.
+
+    >>> sol = solve_ivp(lambda t, y: -0.5 * y, (0, 10), [2, 4], rtol=1e-8, atol=1e-8, t_eval=[0, 10])
+    >>> sol.y.shape, round(float(sol.y[0, -1]), 6)
+    ((2, 2), 0.013476)
+    """
+    rule = _method(method)
+    start, end = _span(t_span)
+    args = _args(args)
+    checked_backend(backend)
+    times = None if t_eval is None else _times(t_eval, start, end)
+    found = [checked_event(event, i) for i, event in enumerate(_listed(events))]
+    found = [_with_args(event, args) for event in found]
+    if is_traced_tree((y0, args)):
+        if times is None or dense_output or found:
+            raise NotImplementedError(
+                "solve_ivp is differentiable at the times of t_eval; dense_output and events are not, yet"
+            )
+        return _differentiable(_callable(fun, vectorized, np.shape(y0)), (start, end), y0, rule, times, args, backend,
+                               gradient, options)  # fmt: skip
+    y0 = _state(y0)
+    control = _control(rule, options, y0, abs(end - start))
+    field = Field(_callable(fun, vectorized, y0.shape), y0, args)
+    problem = _Problem(field, rule, control, backend, found, times, dense_output)
+    return problem.solve(start, end, y0, events is not None)
+
+
+class _Problem:
+    """One call: solves that follow one another, from event to event that resets the state."""
+
+    def __init__(
+        self, field: Field, rule: Tableau, control: Control, backend: str, events: list[Event], times: Array | None,
+        dense: bool,
+    ) -> None:  # fmt: skip
+        self.field, self.rule, self.control, self.backend = field, rule, control, backend
+        self.events, self.times, self.dense = Events(events, rule, field), times, dense
+        self.stats, self.t, self.y = Stats(), [], []
+        slopes = "all" if dense else "end" if events else "stages"
+        self.watch = Watch(self.events.look if events else None, acceptances=bool(events), slopes=slopes)
+
+    def solve(self, start: float, end: float, y0: Array, with_events: bool) -> OdeResult:
+        """From start to end, or to a terminal event."""
+        sol = DenseSolution(self.rule, y0.dtype, len(y0), start, y0, extrapolate=True) if self.dense else None
+        t, y, status, message = start, y0, 0, MESSAGES[0]
+        if self.times is None:
+            self._put([start], [y0])
+        else:
+            self._put([s for s in self.times if s == start], [y0])
+        while True:
+            if start == end or len(y0) == 0:  # nothing to integrate
+                self._end_without_steps(start, end, y, sol)
+                break
+            found = self._one_solve(t, end, y)
+            ended = self.events.ended
+            stop, y = (found.t, found.y_end) if ended is None else ended[1:]
+            self._keep(found, t, stop, end, y)
+            if sol is not None:
+                sol.extend(found.record, stop, y)
+            t = stop
+            if found.error is not None:
+                status, message = -1, _failed(found.error)
+                break
+            if ended is None:
+                break
+            if self.events.is_terminal():
+                status, message = 1, MESSAGES[1]
+                break
+            y = self._reset(ended[0], t, y)
+            if sol is not None:
+                sol.y_end = y
+            if t == end:
+                break
+        self.stats.nfev += self.events.nfev
+        return self._result(status, message, sol, with_events)
+
+    def _one_solve(self, t: float, end: float, y: Array) -> Trajectory:
+        """From (t, y) until the end, a failure, or an event that ends it or resets the state."""
+        self.events.begin(t, y)
+        grid = [t, end] if self.times is None else [t, *self._between(t, end), end]
+        fun = self.field
+        if self.backend == "compiled":
+            fun = self.field.compiled(t, y) or self.field
+        keep = "slopes" if self.dense else "states" if self.times is None else None
+        found = watched(
+            fun, y, np.array(grid), self.rule, self.control, self.watch,
+            backend="python" if self.backend == "python" else "compiled", keep=keep,
+        )  # fmt: skip
+        for name in ("nfev", "naccepted", "nrejected"):
+            setattr(self.stats, name, getattr(self.stats, name) + getattr(found.stats, name))
+        return found
+
+    def _between(self, t: float, end: float) -> list[float]:
+        """The times of t_eval strictly between."""
+        low, high = min(t, end), max(t, end)
+        return self.times[(self.times > low) & (self.times < high)].tolist()
+
+    def _keep(self, found: Trajectory, t: float, stop: float, end: float, y: Array) -> None:
+        """The outputs of a solve from t to stop, where the state is y."""
+        if self.times is None:
+            record = found.record
+            self._put([*record.t[1:], stop], [*record.y[1:], y])
+            return
+        sign = 1.0 if end > t else -1.0
+        between = [s for s in self._between(t, end) if sign * (s - stop) < 0]
+        self._put(between, list(found.y[1 : 1 + len(between)]))
+        if stop in self.times:
+            self._put([stop], [y])
+
+    def _put(self, t: list, y: list) -> None:
+        self.t += t
+        self.y += y[: len(t)]
+
+    def _end_without_steps(self, t: float, end: float, y: Array, sol: DenseSolution | None) -> None:
+        if self.times is None:
+            self._put([end], [y])
+        else:
+            later = [s for s in self.times if s != t]
+            self._put(later, [y] * len(later))
+        if sol is not None:
+            sol.t_end = end
+
+    def _reset(self, i: int, t: float, y: Array) -> Array:
+        """The state that event i's reset gives, checked."""
+        new = np.asarray(self.events.events[i].reset(t, y.copy()))
+        if new.shape != y.shape or not np.can_cast(new.dtype, y.dtype, "same_kind"):
+            raise ValueError(
+                f"the reset of event {i} must return a state {y.shape} of {y.dtype}, got {new.shape} of {new.dtype} "
+                f"at t = {t:.17g}"
+            )
+        if not np.all(np.isfinite(new)):
+            raise ValueError(f"the reset of event {i} must return a finite state, got {new} at t = {t:.17g}")
+        if self.times is None:  # the state jumps there
+            self._put([t], [new])
+        return np.ascontiguousarray(new.astype(y.dtype))
+
+    def _result(self, status: int, message: str, sol: DenseSolution | None, with_events: bool) -> OdeResult:
+        t_events = y_events = None
+        if with_events:
+            t_events = [np.asarray(times) for times in self.events.times]
+            y_events = [np.asarray(states) for states in self.events.states]
+        t: Any = np.array(self.t) if self.t or self.times is None else []  # as SciPy has it
+        y: Any = np.array(self.y).T if self.t or self.times is None else []
+        return OdeResult(
+            t=t, y=y, sol=sol, t_events=t_events, y_events=y_events, nfev=self.stats.nfev, njev=0, nlu=0, status=status,
+            message=message, success=status >= 0,
+        )  # fmt: skip
+
+
+def _differentiable(
+    fun: Callable, span: tuple[float, float], y0: Any, rule: Tableau, times: Array, args: tuple, backend: str,
+    gradient: str, options: dict,
+) -> OdeResult:  # fmt: skip
+    """The result at t_eval by `odeint`, whose y carries gradients."""
+    if not len(times):
+        raise ValueError("solve_ivp: `t_eval` is empty; there is nothing to differentiate")
+    inside = [s for s in times if s not in span]
+    grid = np.array([span[0], *inside, span[1]])
+    rows = np.flatnonzero(np.isin(grid, times))
+    options = {"rtol": 1e-3, "atol": 1e-6, **{k: v for k, v in options.items() if k not in NO_EFFECT}}
+    if options.get("max_step") == math.inf:
+        del options["max_step"]
+    ys = odeint(fun, y0, grid, args=args, method=rule, gradient=gradient, backend=backend, **options)
+    return OdeResult(
+        t=times, y=ys[rows[0] : rows[-1] + 1].T, sol=None, t_events=None, y_events=None, nfev=None, njev=0, nlu=0,
+        status=0, message=MESSAGES[0], success=True,
+    )  # fmt: skip
+
+
+# --- checks ---
+
+
+def is_traced_tree(values: Any) -> bool:
+    """Whether there is a traced leaf."""
+    return any(is_traced(leaf) for leaf in tree.flatten(values)[0])
+
+
+def _method(method: Any) -> Tableau:
+    """A method by name, SciPy's class of that name, or a Tableau."""
+    if isinstance(method, type) and method.__name__ in SCIPYS:
+        method = method.__name__
+    if isinstance(method, str) and method in ("Radau", "BDF", "LSODA"):
+        raise NotImplementedError(f"method {method!r} comes with the stiff solvers; there are RK23, RK45 and DOP853, "
+                                  "and all of nc.methods()")  # fmt: skip
+    return tableau(method)
+
+
+def _span(t_span: Any) -> tuple[float, float]:
+    try:
+        start, end = map(float, t_span)
+    except (TypeError, ValueError):
+        raise ValueError(f"t_span must be (start, end), two numbers, got {t_span!r}") from None
+    if not math.isfinite(start) or math.isnan(end):
+        raise ValueError(f"t_span must start at a finite time and end at a number, got {t_span!r}")
+    return start, end
+
+
+def _args(args: Any) -> tuple:
+    if args is None:
+        return ()
+    try:
+        return tuple(args)
+    except TypeError:
+        raise TypeError(f"Supplied 'args' cannot be unpacked. Please supply `args` as a tuple (e.g. `args=({args},)`)"
+                        ) from None  # fmt: skip
+
+
+def _times(t_eval: Any, start: float, end: float) -> Array:
+    times = np.asarray(t_eval)
+    if times.ndim != 1 or times.dtype.kind not in "fiu":
+        raise ValueError(f"`t_eval` must be 1-dimensional and real, got shape {times.shape} of {times.dtype}")
+    times = times.astype(float)
+    outside = times[~((times >= min(start, end)) & (times <= max(start, end)))]
+    if outside.size:
+        raise ValueError(f"Values in `t_eval` are not within `t_span`: {outside[0]} is outside of {(start, end)}")
+    steps = np.diff(times) * (1.0 if end >= start else -1.0)
+    if np.any(steps <= 0):
+        k = int(np.argmax(steps <= 0))
+        raise ValueError(f"Values in `t_eval` are not properly sorted: {times[k]} comes before {times[k + 1]}")
+    return times
+
+
+def _listed(events: Any) -> Sequence:
+    if events is None:
+        return ()
+    return (events,) if callable(events) else tuple(events)
+
+
+def _with_args(event: Event, args: tuple) -> Event:
+    if not args:
+        return event
+    func, reset = event.func, event.reset
+    with_args = None if reset is None else lambda t, y: reset(t, y, *args)
+    return Event(lambda t, y: func(t, y, *args), event.direction, event.terminal, with_args)
+
+
+def _callable(fun: Any, vectorized: bool, shape: tuple) -> Callable:
+    """fun as ``fun(t, y (n,), *args)`` that returns (n,)."""
+    if not callable(fun):
+        raise TypeError(f"fun must be callable as fun(t, y), got {type(fun).__name__}")
+    if vectorized:
+        return lambda t, y, *args: np.reshape(fun(t, y[:, None], *args), shape)
+    if shape == (1,):  # SciPy takes a number for a state of one
+        return lambda t, y, *args: np.reshape(fun(t, y, *args), shape)
+    return fun
+
+
+def _state(y0: Any) -> Array:
+    y0 = np.asarray(y0)
+    if y0.dtype.kind not in "biufc":
+        raise TypeError(f"`y0` must hold numbers, got {y0.dtype}")
+    if y0.ndim != 1:
+        raise ValueError(f"`y0` must be 1-dimensional, got shape {y0.shape}")
+    y0 = y0.astype(complex if y0.dtype.kind == "c" else float)
+    if not np.all(np.isfinite(y0)):
+        k = int(np.argmin(np.isfinite(y0)))
+        raise ValueError(f"All components of the initial state `y0` must be finite. y0[{k}] is {y0[k]}")
+    return y0
+
+
+def _control(rule: Tableau, options: dict, y0: Array, span: float) -> Control:
+    """SciPy's options, with its defaults, and ours."""
+    without = [name for name in options if name not in (*CONTROLS, "rtol", "atol", "first_step", "max_step")]
+    if without:
+        told = ", ".join(f"`{name}`" for name in without)
+        message = f"The following arguments have no effect for a chosen solver: {told}."
+        warnings.warn(message, UserWarning, stacklevel=user_stacklevel())
+    given = {name: options[name] for name in CONTROLS if name in options}
+    rtol, atol = np.asarray(options.get("rtol", 1e-3), float), np.asarray(options.get("atol", 1e-6), float)
+    if np.any(rtol < LEAST_RTOL):
+        message = f"At least one element of `rtol` is too small. Setting `rtol = np.maximum(rtol, {LEAST_RTOL})`."
+        warnings.warn(message, UserWarning, stacklevel=user_stacklevel())
+        rtol = np.maximum(rtol, LEAST_RTOL)
+    if atol.ndim and atol.shape != y0.shape:
+        raise ValueError(f"`atol` has wrong shape: wanted a number or {y0.shape}, got {atol.shape}")
+    if np.any(atol < 0):
+        raise ValueError(f"`atol` must be positive, got {atol}")
+    max_step, first_step = options.get("max_step", math.inf), options.get("first_step")
+    if not max_step > 0:
+        raise ValueError(f"`max_step` must be positive, got {max_step!r}")
+    if first_step is not None and not first_step > 0:
+        raise ValueError(f"`first_step` must be positive, got {first_step!r}")
+    if first_step is not None and first_step > span:
+        raise ValueError(f"`first_step` exceeds bounds: {first_step!r} is more than the length of t_span, {span}")
+    if not rule.adaptive and "step_size" not in given:
+        raise ValueError(f"{rule.name} takes fixed steps; give step_size")
+    if rule.as_scipy:
+        given = {"controller": "I", "as_scipy": True, **given}
+    given = {"max_num_steps": 2**62, **given}
+    return Control(rtol=rtol if rtol.ndim else float(rtol), atol=atol if atol.ndim else float(atol), max_step=max_step,
+                   first_step=first_step, **given)  # fmt: skip
+
+
+def _failed(error: SolverError) -> str:
+    if error.reason == "step underflow":
+        return f"Required step size is less than spacing between numbers. ({error})"
+    return str(error)
