@@ -8,7 +8,6 @@
 #define NC_CONTROL_H
 
 #include <math.h>
-#include <time.h>
 
 #include "nc_solver.h"
 
@@ -46,6 +45,12 @@ static double nc_reject_factor(double norm, const struct nc_control *control)
     return nc_max(control->min_factor, control->safety / pow(norm, control->exponents[0]));
 }
 
+// whether a step of length h is taken whatever its error
+static inline int nc_is_forced(double h, const struct nc_control *control)
+{
+    return control->force && fabs(h) <= control->min_step * (1.0 + 1e-12);
+}
+
 static inline double nc_ulp(double t)
 {
     t = fabs(t);
@@ -60,6 +65,7 @@ static inline double nc_step_clip(double t, double h, double t_end, const struct
 {
     const double remaining = t_end - t, max_step = control->max_step;
     double length = nc_min(fabs(h), max_step);
+    if (control->force) length = nc_max(length, control->min_step);
     if (control->as_scipy) {
         if (begins) length = nc_max(length, 10.0 * nc_ulp(t));
         const double rounded = t + copysign(length, remaining), between = rounded - t;
@@ -90,16 +96,10 @@ struct nc_pulse {
     double before;  // seconds
 };
 
-static inline double nc_seconds(void)
+// an enum nc_status
+static inline int nc_poll(struct nc_pulse *pulse, const struct nc_problem *problem, double t)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
-
-static inline int nc_poll(struct nc_pulse *pulse, const struct nc_problem *problem)
-{
-    if (!problem->poll || --pulse->left > 0) return 0;
+    if (!problem->poll || --pulse->left > 0) return NC_OK;
     const double now = nc_seconds(), passed = now - pulse->before;
     const int first = pulse->stride == 0;
     if (first || passed > 0.04)
@@ -108,7 +108,7 @@ static inline int nc_poll(struct nc_pulse *pulse, const struct nc_problem *probl
         pulse->stride *= 2;
     pulse->left = pulse->stride;
     pulse->before = now;
-    return !first && passed > 0.002 ? problem->poll(problem->ctx) : 0;
+    return !first && passed > 0.002 ? problem->poll(problem->ctx, t) : NC_OK;
 }
 
 /* Grid of the fixed-step loop: equal steps from t[0] computed as products, not sums, the last one shortened.

@@ -1,4 +1,5 @@
 /* Which instruction sets were compiled, and which of them this machine runs. */
+#include <time.h>
 #include "nc_solver.h"
 
 const struct nc_isa *nc_isa_at(int index)
@@ -32,4 +33,11 @@ const char *nc_compiler_version(void)
 #else
     return "gcc " __VERSION__;
 #endif
+}
+
+double nc_seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }

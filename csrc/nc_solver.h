@@ -26,6 +26,7 @@ enum nc_status {
     NC_UNDERFLOW,       // |h| below 10 ulp of t
     NC_MIN_STEP,        // |h| below control.min_step
     NC_TOO_MANY_STEPS,  // control.max_num_steps attempts
+    NC_TOO_LONG,        // the time that the caller allowed is over
     NC_STOPPED,         // watch asked to end here: not a failure
 };
 
@@ -49,8 +50,8 @@ typedef int (*nc_accept_fn)(void *ctx, int64_t step, double t, double h);
  * NC_OK goes on, NC_STOPPED ends the solve at t, or at t_new. */
 typedef int (*nc_watch_fn)(void *ctx, enum nc_moment moment, double t, double h, double t_new, const void *y,
                            const void *y_new, const void *K, int evaluated);
-// now and then between attempts; nonzero stops the solve with NC_CALLBACK
-typedef int (*nc_poll_fn)(void *ctx);
+// now and then between attempts, at the time reached; an enum nc_status, nonzero stops the solve with it
+typedef int (*nc_poll_fn)(void *ctx, double t);
 // *out = a norm of scaled (n,), of the state's type; nonzero stops the solve with NC_CALLBACK
 typedef int (*nc_norm_fn)(void *ctx, const void *scaled, ptrdiff_t n, double *out);
 
@@ -85,6 +86,10 @@ struct nc_control {
     double exponents[3];   // of the controller, see nc_accept_factor
     double previous_norm;  // what stands for the norms before the first
     int as_scipy;          // steps as SciPy chooses them, see nc_step_clip
+    int norm_max;          // the norm is the largest modulus; 0: root mean square
+    int force;             // a step of min_step is taken whatever its error
+    const double *stops;   // (stops_count,) strictly monotone like t: times that steps end at
+    ptrdiff_t stops_count;
     int64_t max_num_steps;
 };
 
@@ -240,5 +245,6 @@ extern const struct nc_isa nc_isa_avx512;  // likewise
 const struct nc_isa *nc_isa_at(int index);         // compiled sets, widest first; NULL after the last
 int nc_isa_supported(const struct nc_isa *isa);    // by this machine
 const char *nc_compiler_version(void);
+double nc_seconds(void);                           // of a clock that only goes forward
 
 #endif

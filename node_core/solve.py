@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,9 @@ from .autodiff.node import Node, concrete, lift
 from .program import ClosedOverError, Compiled, Field
 from .program.compiled import keep, signature
 from .program.trace import TraceError, is_recorded, user_stacklevel
-from .solvers import Control, Tableau, checked_times, tableau
+from .solvers import Control, Stats, Tableau, checked_times, tableau
+from .solvers.times import is_monotone
+from .solvers.watched import Watch, rk
 
 __all__ = ["checked_backend", "checked_options", "odeint", "odeint_adjoint"]
 
@@ -22,9 +26,12 @@ __all__ = ["checked_backend", "checked_options", "odeint", "odeint_adjoint"]
 RTOL, ATOL = float("1e-6"), float("1e-8")
 
 ADAPTIVE_OPTIONS = (
-    "first_step", "max_step", "min_step", "max_num_steps", "safety", "min_factor", "max_factor", "norm", "controller",
+    "first_step", "max_step", "min_step", "on_min_step", "max_num_steps", "safety", "min_factor", "max_factor", "norm",
+    "controller", "step_t",
 )  # fmt: skip
 FIXED_OPTIONS = ("step_size", "max_num_steps")
+EITHER_OPTIONS = ("jump_t", "on_step", "on_accept", "on_reject", "max_seconds", "progress")
+CALLBACKS = {"on_step": "attempts", "on_accept": "acceptances", "on_reject": "rejections"}
 KEYWORDS = ("args", "method", "rtol", "atol", "gradient", "backend", "full_output")  # odeint's own
 LAYERS_MAY_SET = KEYWORDS[1:]
 MAY_BE_NONE = ("first_step", "step_size")  # None stands for the automatic choice
@@ -52,7 +59,7 @@ def odeint(
                array, or a list or tuple of numbers, shaped like y0 (for a nested y0 the same nesting).
     y0:        a floating array, or any nesting of such of one dtype (float32, float64 or complex). A list or
                tuple of numbers is taken as an array.
-    t:         (m,), m >= 2, strictly increasing or decreasing; y0 holds at t[0].
+    t:         (m,), m >= 2, increasing or decreasing; y0 holds at t[0]. Times may be repeated.
     args:      a tuple of further arguments of func: arrays, scalars or nestings of them.
     method:    a name from `nc.methods()`, or an `nc.Tableau` of your own, whose order conditions are checked.
     rtol, atol: the error a step may make is atol + rtol |y|, RMS over the components; numbers, arrays shaped
@@ -65,9 +72,13 @@ def odeint(
                have effects. "python": the readable twin. All take the same steps.
     full_output: also return the statistics: nfev, naccepted, nrejected, ..., nfev_backward after a gradient.
     options:   adaptive methods: first_step, max_step, min_step, max_num_steps (100,000), safety (0.9),
-               min_factor (0.2), max_factor (10), norm (a function of the scaled error vector, (n,)), controller
-               ("PI"; also "I", "PI33", "PI34", "PI42", "H211PI", "PID"). Fixed-step methods: step_size (without
-               it, one step an interval of t), max_num_steps (no limit).
+               min_factor (0.2), max_factor (10), norm ("rms", "max" or a function of the scaled error vector,
+               (n,)), controller ("PI"; also "I", "PI33", "PI34", "PI42", "H211PI", "PID"), on_min_step ("error", or
+               "force": a step of min_step is taken whatever its error), step_t (times that steps end at). Fixed-step
+               methods: step_size (without it, one step an interval of t), max_num_steps (no limit). Both: jump_t
+               (times at which func jumps: the solve stops there and starts anew), max_seconds, progress (True: a
+               bar), and ``on_step(t, y, h)`` before a step is tried, ``on_accept(t, y, h)`` with the state it ended
+               in, ``on_reject(t, y, h)``: a true answer ends the solve, with the outputs until then.
 
     Returns an array (m, *y0.shape), or one such an array at every leaf of y0. Gradients reach y0, the
     floating leaves of args, traced values that func closes over, and t: t[0] and t[-1] through the ends of
@@ -79,15 +90,39 @@ def odeint(
     >>> round(float(y[-1, 0]), 8)
     0.36787944
     """
+    if "jump_t" in options:
+        given = {"args": args, "method": method, "rtol": rtol, "atol": atol, "gradient": gradient, "backend": backend}
+        return _across_jumps(func, y0, t, options.pop("jump_t"), full_output, {**given, **options})
+    bar = options.pop("progress", False)
+    t, rows = _distinct(t)
+    if "step_t" in options:
+        options["step_t"] = times_within("step_t", options["step_t"], t)
     field, rule, control, y0 = _prepared(func, y0, args, method, rtol, atol, gradient, backend, options)
     t = checked_times(t)
     flat = _flat(field, y0)
+    with _shown(bar, control, t) as control:
+        found = _solved(field, rule, control, backend, gradient, flat, t, full_output)
+    if rows is None:
+        return found
+    each = (found[0], found[1]) if full_output else (found, None)
+    out = tree.map(lambda ys: ys[rows], each[0])
+    return (out, each[1]) if full_output else out
+
+
+def _solved(
+    field: Field, rule: Tableau, control: Control, backend: str, gradient: str, flat: Any, t: Any, full_output: bool
+) -> Any:
+    """The outputs, and with full_output the statistics, of a call that has been checked."""
     solve = Solve(field, rule, control, backend, gradient, with_t=type(t) is Node)
     try:
         ys = solve(flat, t, *field.parameters)
     except ClosedOverError:
         solve, closed_over = _closing_over(solve, field, flat, t)
         ys = solve(flat, t, *field.parameters, *closed_over)
+    except BaseException as error:
+        if full_output and hasattr(error, "partial"):  # of a callback: what there is until then
+            error.partial = (_outputs(field, solve._shaped(error.partial[0])), error.partial[1])
+        raise
     out = _outputs(field, ys)
     if full_output and is_recorded(ys):
         raise TraceError("the statistics of a solve (full_output=True) are those of one call; a graph has many")
@@ -123,6 +158,75 @@ def odeint_adjoint(
         full_output=full_output,
         **options,
     )
+
+
+def _distinct(t: Any) -> tuple[Any, Any]:
+    """t without repetitions, and the place there of each of its times; None if there are no repetitions."""
+    if is_monotone(t):
+        return t, None
+    try:
+        values = np.asarray(concrete(lift(t)))
+    except ValueError:  # a ragged list
+        return t, None
+    if values.ndim != 1 or values.dtype.kind not in "fiu" or len(values) < 2:
+        return t, None  # checked_times says what is wrong
+    new = np.append(True, values[1:] != values[:-1])
+    if new.all() or new.sum() == 1:
+        return t, None
+    return (t if hasattr(t, "dtype") else np.asarray(t, float))[np.flatnonzero(new)], np.cumsum(new) - 1
+
+
+@contextlib.contextmanager
+def _shown(wanted: Any, control: Control, t: Any) -> Iterator[Control]:
+    """The control with a bar, if one is wanted."""
+    if not wanted:
+        yield control
+        return
+    from .progress import TimeBar  # few solves have one
+
+    values = concrete(t)
+    with TimeBar(float(values[0]), float(values[-1])) as bar:
+        yield replace(control, progress=bar)
+
+
+def times_within(name: str, times: Any, t: Any) -> np.ndarray:
+    """Times (k,) strictly within t's span, in t's order; ValueError for any that is not."""
+    values, found = np.asarray(concrete(lift(t)), float), np.unique(np.asarray(times, float).ravel())
+    low, high = min(values[0], values[-1]), max(values[0], values[-1])
+    outside = found[~((found >= low) & (found <= high))]
+    if len(outside):
+        raise ValueError(f"{name} must lie within t, from {low} to {high}, got {outside[0]}")
+    inside = found[(found > low) & (found < high)]
+    return inside if values[-1] > values[0] else inside[::-1]
+
+
+def _across_jumps(func: Callable, y0: Any, t: Any, jumps: Any, full_output: bool, keywords: dict) -> Any:
+    """Solves from jump to jump, which end just before a jump and begin just after it: func is not asked at it."""
+    t, rows = _distinct(t)
+    t = checked_times(t)
+    values = np.asarray(concrete(t))
+    jumps, sign = times_within("jump_t", jumps, t), 1.0 if values[-1] > values[0] else -1.0
+    y = tree.map(lift, y0 if not _is_numbers(y0) else np.asarray(y0, float))
+    outputs, total, ends = [tree.map(lambda x: x[None], y)], Stats(), [*jumps, None]
+    place = 1  # in t, of the first time that there is no output for yet
+    for k, end in enumerate(ends):
+        until = len(t) if end is None else int(np.sum(sign * (values - end) <= 0))
+        start = t[:1] if k == 0 else np.array([np.nextafter(jumps[k - 1], sign * np.inf)])
+        at_end = end is not None and until > place and values[until - 1] == end
+        inside = t[place : until - at_end]
+        grid = [start, inside] if end is None else [start, inside, np.array([np.nextafter(end, -sign * np.inf)])]
+        ys, stats = odeint(func, y, np.concatenate(grid), full_output=True, **keywords)
+        last = len(inside) + 1 if end is None or not at_end else len(inside) + 2
+        outputs.append(tree.map(lambda x, last=last: x[1:last], ys))
+        y = tree.map(lambda x: x[-1], ys)
+        for name in ("nfev", "naccepted", "nrejected"):
+            setattr(total, name, getattr(total, name) + getattr(stats, name))
+        total.stopped_at, place = stats.stopped_at, until
+        if stats.stopped_at is not None:
+            break
+    out = tree.map(lambda *parts: np.concatenate(parts), *outputs)
+    out = out if rows is None else tree.map(lambda ys: ys[rows], out)
+    return (out, total) if full_output else out
 
 
 def checked_options(owner: str, options: dict[str, Any]) -> dict[str, Any]:
@@ -270,7 +374,7 @@ def _state_leaf(leaf: Any) -> Any:
 
 def _check_names(rule: Tableau, options: dict) -> None:
     """TypeError or ValueError for options that odeint, or the method, does not have."""
-    allowed = ADAPTIVE_OPTIONS if rule.adaptive else FIXED_OPTIONS
+    allowed = (*(ADAPTIVE_OPTIONS if rule.adaptive else FIXED_OPTIONS), *EITHER_OPTIONS)
     kind = "adaptive" if rule.adaptive else "fixed-step"
     for name in options:
         if name in ADAPTIVE_OPTIONS + FIXED_OPTIONS and name not in allowed:
@@ -285,10 +389,12 @@ def _control(rule: Tableau, y0: Any, field: Field, rtol: Any, atol: Any, options
         raise ValueError(f"rtol and atol do not go with {rule.name}, which is fixed-step; give step_size")
     for name, value in options.items():
         number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
-        if name == "norm" and not (value is None or callable(value)):
-            raise TypeError(f"norm must be a function from a vector (n,) to a float, got {value!r}")
-        if name == "controller":
-            continue  # Control looks at it
+        if name == "norm" and not (value is None or callable(value) or value in ("rms", "max")):
+            raise TypeError(f'norm must be "rms", "max", or a function from a vector (n,) to a float, got {value!r}')
+        if name in CALLBACKS and not callable(value):
+            raise TypeError(f"{name} must be callable as {name}(t, y, h), got {value!r}")
+        if name in ("controller", "on_min_step", "step_t", *CALLBACKS):
+            continue  # Control looks at them
         if name != "norm" and not number and not (value is None and name in MAY_BE_NONE):
             raise TypeError(f"{name} must be a number, got {value!r}")
     least = 10 * float(np.finfo(field.dtype).eps)
@@ -300,11 +406,28 @@ def _control(rule: Tableau, y0: Any, field: Field, rtol: Any, atol: Any, options
         warnings.warn(message, RuntimeWarning, stacklevel=user_stacklevel())
     if not rule.adaptive:
         options = {"max_num_steps": 2**62, **options}  # the grid is the user's own
-    if options.get("norm") is not None:
-        options = {**options, "norm": _checked_norm(options["norm"])}
+    norm = options.get("norm")
+    if norm is not None:
+        options = {**options, "norm": None if norm == "rms" else norm if norm == "max" else _checked_norm(norm)}
+    if any(name in CALLBACKS for name in options):
+        options = _with_watch(options, field)
     if rule.as_scipy:
         options = {"controller": "I", "as_scipy": True, **options}
     return Control(rtol=rtol, atol=_tolerance("atol", atol, y0, positive=False), **options)
+
+
+def _with_watch(options: dict, field: Field) -> dict:
+    """The options with the callbacks among them as one watcher, who is told states in the user's nesting."""
+    told = {rk.MOMENTS[moment]: options.get(name) for moment, name in
+            (("attempt", "on_step"), ("acceptance", "on_accept"), ("rejection", "on_reject"))}  # fmt: skip
+
+    def call(moment: int, t: float, h: float, y: np.ndarray, *accepted: Any) -> Any:
+        if accepted:
+            t, y = accepted[0], accepted[1]
+        return told[moment](t, field.unravel(y), h)
+
+    watch = Watch(call, **{moment: options[name] is not None for name, moment in CALLBACKS.items() if name in options})
+    return {**{k: v for k, v in options.items() if k not in CALLBACKS}, "watch": watch}
 
 
 def _unknown_option(name: str, rule: Tableau, allowed: tuple) -> str:

@@ -158,7 +158,9 @@ def test_arrays_closed_over_are_read_at_every_call():
     for array in (y0, t, target, scale):
         array += 0.5
         same(compiled(PARAMS), nc.value_and_grad(loss)(PARAMS))
-    t[2] = t[1]
+    t[2] = t[1]  # repeated
+    same(compiled(PARAMS), nc.value_and_grad(loss)(PARAMS))
+    t[2] = t[1] - 0.25
     with pytest.raises(ValueError, match="t must be strictly increasing or strictly decreasing"):
         compiled(PARAMS)
     t[2] = 0.5 * (t[1] + t[3])

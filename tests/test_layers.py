@@ -25,7 +25,8 @@ LAYERS = {
     "program": {"autodiff", "_kernels"},
     "solvers": {"autodiff", "program", "_kernels"},
     "adjoint": {"solvers", "program", "autodiff"},
-    "solve": {"adjoint", "solvers", "program", "autodiff"},
+    "progress": set(),
+    "solve": {"adjoint", "solvers", "program", "autodiff", "progress"},
     "ivp": {"solve", "solvers", "program", "autodiff"},
     "nn": {"solve", "program", "autodiff", "checks"},
     "optim": {"autodiff", "_kernels"},
@@ -53,6 +54,7 @@ LAYERS = {
 }
 THIRD_PARTY = {  # beyond the standard library; NumPy is everyone's
     "cli": {"matplotlib", "tqdm"},
+    "progress": {"tqdm"},
     "models": {"sklearn"},
     "bench": {"scipy", "torch", "torchdiffeq", "jax", "diffrax", "numba", "numbalsoda", "autograd", "matplotlib"},
 }

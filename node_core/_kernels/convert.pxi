@@ -107,7 +107,7 @@ cdef cnp.ndarray _doubles(object values, tuple shape, str name):
 cdef class _Control:
     """An nc_control and the arrays that it points to."""
     cdef nc.nc_control c
-    cdef cnp.ndarray rtol, atol
+    cdef cnp.ndarray rtol, atol, stops
 
     def __cinit__(self, control, Py_ssize_t n, int error_order):
         self.rtol = np.array(control.rtol, dtype=np.float64, ndmin=1, order="C")
@@ -125,3 +125,6 @@ cdef class _Control:
         self.c.max_num_steps = control.max_num_steps
         self.c.exponents = control.exponents(error_order)
         self.c.previous_norm, self.c.as_scipy = control.previous_norm, control.as_scipy
+        self.c.norm_max, self.c.force = control.norm == "max", control.on_min_step == "force"
+        self.stops = np.ascontiguousarray(control.step_t, np.float64)
+        self.c.stops, self.c.stops_count = <const double *>cnp.PyArray_DATA(self.stops), len(self.stops)

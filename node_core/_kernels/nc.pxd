@@ -56,13 +56,13 @@ cdef extern from "nc_program.h" nogil:
 
 cdef extern from "nc_solver.h" nogil:
     int NC_MAX_ROWS
-    int NC_OK, NC_CALLBACK, NC_NO_MEMORY, NC_NONFINITE, NC_UNDERFLOW, NC_MIN_STEP, NC_TOO_MANY_STEPS, NC_STOPPED
+    int NC_OK, NC_CALLBACK, NC_NO_MEMORY, NC_NONFINITE, NC_UNDERFLOW, NC_MIN_STEP, NC_TOO_MANY_STEPS, NC_TOO_LONG, NC_STOPPED
     int NC_BEFORE_ATTEMPT, NC_AT_REJECTION, NC_AT_ACCEPTANCE
     int NC_CAUSE_NONE, NC_CAUSE_FUNC, NC_CAUSE_STATE, NC_CAUSE_NORM
     int NC_STAGES, NC_STAGES_AND_LAST, NC_STAGES_LAST_AND_EXTRA
 
     ctypedef int (*nc_rhs_fn)(void *ctx, int64_t slot, double t, const void *y, void *dy) noexcept nogil
-    ctypedef int (*nc_poll_fn)(void *ctx) noexcept nogil
+    ctypedef int (*nc_poll_fn)(void *ctx, double t) noexcept nogil
     ctypedef int (*nc_watch_fn)(void *ctx, int moment, double t, double h, double t_new, const void *y,
                                 const void *y_new, const void *K, int evaluated) noexcept nogil
     ctypedef int (*nc_norm_fn)(void *ctx, const void *scaled, ptrdiff_t n, double *out) noexcept nogil
@@ -85,7 +85,9 @@ cdef extern from "nc_solver.h" nogil:
         nc_tolerance tolerance
         double first_step, max_step, min_step, safety, min_factor, max_factor, step_size, previous_norm
         double exponents[3]
-        int as_scipy
+        int as_scipy, norm_max, force
+        const double *stops
+        ptrdiff_t stops_count
         int64_t max_num_steps
 
     struct nc_record:
@@ -136,6 +138,7 @@ cdef extern from "nc_solver.h" nogil:
         nc_outcome *outcome
         void *y_failed
 
+    double nc_seconds()
     int nc_record_init(nc_record *record, size_t state_bytes, ptrdiff_t rows)
     void nc_record_free(nc_record *record)
 

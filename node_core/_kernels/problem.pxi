@@ -2,7 +2,8 @@
 # after the loop.
 
 cdef class _Callback:
-    cdef object fun, norm, error, watch
+    cdef object fun, norm, error, watch, progress
+    cdef double deadline  # of nc_seconds
     cdef cnp.npy_intp n, rows
     cdef size_t item_bytes
     cdef cnp.dtype dtype
@@ -11,7 +12,7 @@ cdef class _Callback:
     def __cinit__(self, fun, norm, cnp.ndarray y):
         self.fun, self.norm, self.error, self.dtype = fun, norm, None, y.dtype
         self.code, self.n, self.item_bytes = cnp.PyArray_TYPE(y), y.shape[0], y.itemsize
-        self.watch, self.rows = None, 0
+        self.watch, self.rows, self.progress, self.deadline = None, 0, None, np.inf
 
     cdef cnp.ndarray own_copy(self, const void *x, cnp.npy_intp n):
         """A fresh read-only array of x (n,), so that func can keep it and cannot write into the solver."""
@@ -40,14 +41,16 @@ cdef int _rhs(void *ctx, int64_t slot, double t, const void *y, void *dy) noexce
         return nc.NC_CALLBACK
 
 
-cdef int _poll(void *ctx) noexcept with gil:
+cdef int _poll(void *ctx, double t) noexcept with gil:
     cdef _Callback callback = <_Callback>ctx
     try:
         PyErr_CheckSignals()
-        return 0
+        if callback.progress is not None:
+            callback.progress(t)
+        return nc.NC_TOO_LONG if nc.nc_seconds() > callback.deadline else nc.NC_OK
     except BaseException as error:
         callback.error = error
-        return 1
+        return nc.NC_CALLBACK
 
 
 cdef int _norm(void *ctx, const void *scaled, ptrdiff_t n, double *out) noexcept with gil:
@@ -109,8 +112,13 @@ cdef class _Problem:
         if self.run is not None:
             self.run.check_state(self.y0)
             self.c.rhs, self.c.rhs_ctx = self.kernels.program_rhs, &self.run.c
-        if control.norm is not None:
+        if callable(control.norm):
             self.c.norm = <nc.nc_norm_fn>_norm
+        self.callback.progress = control.progress
+        if control.max_seconds < np.inf:
+            self.callback.deadline = nc.nc_seconds() + control.max_seconds
+        if control.watch is not None:
+            self.look(control.watch.call, control.watch.moments, SLOPES[control.watch.slopes])
         self.c.ctx = <void *>self.callback
         self.c.tableau, self.c.control = self.tableau.c, self.control.c
         self.c.n, self.c.width, self.c.m = len(y0), _width(self.y0), len(t)

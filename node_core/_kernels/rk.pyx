@@ -24,6 +24,9 @@ cnp.import_array()
 cdef extern from "numpy/arrayobject.h":
     void PyArray_CLEARFLAGS(cnp.ndarray array, int flags)
 
+MOMENTS = {"attempt": nc.NC_BEFORE_ATTEMPT, "rejection": nc.NC_AT_REJECTION, "acceptance": nc.NC_AT_ACCEPTANCE}
+SLOPES = {"stages": nc.NC_STAGES, "end": nc.NC_STAGES_AND_LAST, "all": nc.NC_STAGES_LAST_AND_EXTRA}
+
 include "isa.pxi"
 include "convert.pxi"
 include "elementwise.pxi"
@@ -37,9 +40,10 @@ include "optimise.pxi"
 def solve(fun, y0, t, tableau, control, bint adaptive, bint record):
     """Run the adaptive or the fixed loop; see node_core.solvers.integrate.
 
-    fun is a function or a Run. Returns (y (m, n), y_last (n,), counts, failure or None, record or None, h_next),
-    the middle three as keyword arguments of Stats, Failure and Record; the record of a Run is what
-    `discrete_backward` takes. What fun or control.norm raises comes through unchanged.
+    fun is a function or a Run.
+    Returns (y (m, n), y_last (n,), counts, failure or None, record or None, h_next, the time it was stopped at by
+    control.watch or None), the middle three as keyword arguments of Stats, Failure and Record; the record of a Run is
+    what `discrete_backward` takes. Of a solve that was stopped or failed y has the outputs until then. What fun or control.norm raises comes through unchanged.
     """
     cdef _Problem problem = _Problem(fun, y0, t, tableau, control, record)
     cdef int status
@@ -50,21 +54,21 @@ def solve(fun, y0, t, tableau, control, bint adaptive, bint record):
             status = problem.kernels.adaptive_loop(&problem.c, &problem.outcome)
         else:
             status = problem.kernels.fixed_loop(&problem.c, &problem.outcome)
-    problem.check(status)
     cdef nc.nc_outcome *outcome = &problem.outcome
+    if status == nc.NC_CALLBACK and control.watch is not None:
+        keep_partial(problem.callback.error, problem.out[:outcome.written], outcome.t)
+    problem.check(status)
     counts = {"nfev": outcome.nfev, "naccepted": outcome.naccepted, "nrejected": outcome.nrejected}
     if status != nc.NC_OK:
-        return problem.out, problem.y_last, counts, _failure(status, outcome), None, 0.0
+        stopped = status == nc.NC_STOPPED
+        return (problem.out[:outcome.written], problem.y_last, counts, None if stopped else _failure(status, outcome),
+                None, 0.0, outcome.t if stopped else None)
     if problem.run is not None:
         problem.run.end_tape()
     steps = None
     if record:
         steps = problem.steps() if problem.run is None else problem
-    return problem.out, problem.y_last, counts, None, steps, outcome.h_next
-
-
-MOMENTS = {"attempt": nc.NC_BEFORE_ATTEMPT, "rejection": nc.NC_AT_REJECTION, "acceptance": nc.NC_AT_ACCEPTANCE}
-SLOPES = {"stages": nc.NC_STAGES, "end": nc.NC_STAGES_AND_LAST, "all": nc.NC_STAGES_LAST_AND_EXTRA}
+    return problem.out, problem.y_last, counts, None, steps, outcome.h_next, None
 
 
 def watched_solve(fun, y0, t, tableau, control, bint adaptive, watch, moments, str slopes, keep):
@@ -98,9 +102,17 @@ def watched_solve(fun, y0, t, tableau, control, bint adaptive, watch, moments, s
             problem.steps() if keep is not None else None)
 
 
+def keep_partial(error, y, double t):
+    """Hang what there is of a solve, y (written, n) until t, on the exception that ended it."""
+    try:
+        error.partial = (y, t)
+    except AttributeError:  # of a class with slots
+        pass
+
+
 cdef dict _failure(int status, const nc.nc_outcome *outcome):
     reasons = {nc.NC_NONFINITE: "non-finite", nc.NC_UNDERFLOW: "step underflow", nc.NC_MIN_STEP: "min_step",
-               nc.NC_TOO_MANY_STEPS: "too many steps"}
+               nc.NC_TOO_MANY_STEPS: "too many steps", nc.NC_TOO_LONG: "max_seconds"}
     causes = {nc.NC_CAUSE_FUNC: "func", nc.NC_CAUSE_STATE: "state", nc.NC_CAUSE_NORM: "norm"}
     return {
         "reason": reasons[status], "t": outcome.t, "h": outcome.h, "component": outcome.component,

@@ -80,15 +80,16 @@ def _control(control: Control, n: int, p: int) -> Control:
         return np.concatenate([tolerance, tolerance, np.ones(p)])
 
     norm = control.norm
-    if norm is not None:  # the user's norm knows vectors of the state's length
+    if callable(norm):  # the user's norm knows vectors of the state's length
         own = norm
 
         def norm(s: np.ndarray) -> float:
             return max(own(s[:n]), own(s[n:]))
 
     return dataclasses.replace(
-        control, rtol=repeated(control.rtol), atol=repeated(control.atol), norm=norm, n_norm=2 * n
-    )
+        control, rtol=repeated(control.rtol), atol=repeated(control.atol), norm=norm, n_norm=2 * n, step_t=(),
+        watch=None, progress=None,
+    )  # fmt: skip
 
 
 def solve_backward(

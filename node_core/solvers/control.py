@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -26,6 +27,8 @@ __all__ = [
     "accept_factor",
     "error_norm",
     "first_step",
+    "is_forced",
+    "joined_norm",
     "reject_factor",
     "rms",
     "scale_error",
@@ -78,14 +81,25 @@ class Control:
         Attempts, accepted and rejected, before the solve fails.
     safety, min_factor, max_factor : float
         Of the controller: the new step is at most max_factor and at least min_factor times the old one.
-    norm : callable or None
-        Of the scaled error (n,), to a float; None is the root mean square.
+    on_min_step : str
+        What becomes of a step that should be shorter than min_step: "error", the solve fails; "force", one of min_step
+        is taken whatever its error.
+    step_t : (k,)
+        Times that steps end at, in the order of t; adaptive steps only.
+    norm : callable, "max" or None
+        Of the scaled error (n,), to a float; None is the root mean square, "max" the largest modulus.
     n_norm : int or None
         Only the first n_norm components are in the norm. The adjoint leaves the parameters out with it.
     step_size : float or None
         Fixed steps of this length; None is one step an interval of t. Given, an adaptive method steps so too.
     controller : str
         One of CONTROLLERS; "PI", that of DOPRI5, by default.
+    watch : watched.Watch or None
+        Who looks at the steps.
+    progress : callable or None
+        ``progress(t)``, now and then.
+    max_seconds : float
+        Of the whole solve, before it fails.
     as_scipy : bool
         Steps as SciPy's solve_ivp chooses them: t + h is rounded first and h is what lies between, no last step is
         stretched, a step that begins below 10 ulp of t is raised to that, and the first step's careful guess is
@@ -101,11 +115,16 @@ class Control:
     safety: float = 0.9
     min_factor: float = 0.2
     max_factor: float = 10.0
-    norm: Callable[[Array], float] | None = None
+    norm: Callable[[Array], float] | str | None = None
     n_norm: int | None = None
     step_size: float | None = None
     controller: str = "PI"
     as_scipy: bool = False
+    on_min_step: str = "error"
+    step_t: Array | tuple = ()
+    watch: Any = None
+    progress: Callable[[float], Any] | None = None
+    max_seconds: float = math.inf
 
     def __post_init__(self) -> None:
         for name, positive in (("rtol", True), ("atol", False)):
@@ -132,6 +151,10 @@ class Control:
             raise ValueError(f"min_factor must be in (0, 1), got {self.min_factor!r}")
         if not 1.0 <= self.max_factor < math.inf:
             raise ValueError(f"max_factor must be finite and at least 1, got {self.max_factor!r}")
+        if self.on_min_step not in ("error", "force"):
+            raise ValueError(f'on_min_step must be "error" or "force", got {self.on_min_step!r}')
+        if not self.max_seconds > 0.0:
+            raise ValueError(f"max_seconds must be positive, got {self.max_seconds!r}")
         if not isinstance(self.controller, str) or self.controller not in CONTROLLERS:
             raise ValueError(f"controller must be one of {', '.join(CONTROLLERS)}, got {self.controller!r}")
 
@@ -181,7 +204,9 @@ def _leading(tolerance: float | Array, m: int) -> Array:
 
 
 def error_norm(scaled: Array, control: Control) -> float:
-    """The norm of scaled (n_norm,): the root mean square or the caller's own."""
+    """The norm of scaled (n_norm,): the root mean square, the largest modulus, or the caller's own."""
+    if control.norm == "max":
+        return float(np.max(np.abs(scaled), initial=0.0))
     return rms(scaled) if control.norm is None else float(control.norm(scaled))
 
 
@@ -239,6 +264,11 @@ def first_step(slope: Callable, t: Array, y: Array, f: Array, control: Control, 
     return max(min(guess, limit), control.min_step)
 
 
+def is_forced(h: float, control: Control) -> bool:
+    """Whether a step of length h is taken whatever its error."""
+    return control.on_min_step == "force" and abs(h) <= control.min_step * (1.0 + 1e-12)
+
+
 def step_clip(t: float, h: float, t_end: float, control: Control, begins: bool = True) -> tuple[float, bool]:
     """The next h (signed) from the controller's, and whether it reaches t_end.
 
@@ -247,6 +277,8 @@ def step_clip(t: float, h: float, t_end: float, control: Control, begins: bool =
     """
     remaining, max_step = t_end - t, control.max_step
     length = min(abs(h), max_step)
+    if control.on_min_step == "force":
+        length = max(length, control.min_step)
     if control.as_scipy:
         length = max(length, 10.0 * np.spacing(abs(t))) if begins else length
         signed = (t + math.copysign(length, remaining)) - t

@@ -14,12 +14,14 @@ _ADVICE = {
     "step underflow": "The problem may be singular or stiff there, or func discontinuous; "
     "try a looser rtol and atol, an atol above 0, or end before that time.",
     "min_step": "Lower min_step, or loosen rtol and atol.",
+    "max_seconds": "Raise max_seconds, loosen rtol and atol, or check whether the problem is stiff.",
     "too many steps": "Raise max_num_steps, loosen rtol and atol, or check whether the problem is stiff.",
 }
 _HAPPENED = {
     "step underflow": "the step size fell below 10 ulp of t",
     "min_step": "the error test needs a step below min_step",
     "too many steps": "max_num_steps attempts were not enough",
+    "max_seconds": "the time that was allowed is over",
 }
 _CAUSE = {
     "func": "func returned a non-finite value in component {component} at t = {t:.17g}",
@@ -41,7 +43,7 @@ class SolverError(RuntimeError):
     y : ndarray (n,)
         The last good state, at t.
     reason : str
-        "non-finite", "step underflow", "min_step" or "too many steps".
+        "non-finite", "step underflow", "min_step", "too many steps" or "max_seconds".
     """
 
     def __init__(self, message: str, t: float, h: float, y: np.ndarray, reason: str) -> None:

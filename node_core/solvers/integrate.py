@@ -77,14 +77,23 @@ def _python(fun, y0, t, tableau, control, record) -> Solution:
     slack = 0.0 if adaptive or control.step_size is None else same_time_slack(t)
     outputs = Outputs(y0, t, tableau, record, slack)
     loop = adaptive_loop if adaptive else fixed_loop
-    end = loop(fun, y0.copy(), t, tableau, control, outputs, stats)
+    try:
+        end = loop(fun, y0.copy(), t, tableau, control, outputs, stats, control.watch)
+    except BaseException as error:
+        if control.watch is not None:
+            rk.keep_partial(error, outputs.y[: outputs.written], outputs.reached)
+        raise
+    if end.stopped:
+        stats.stopped_at = end.t
+        return Solution(outputs.y[: outputs.written], stats, None, 0.0, end.t)
     return Solution(outputs.y, stats, outputs.record(), end.h_next)
 
 
 def _compiled(fun, y0, t, tableau, control, record) -> Solution:
-    y, y_last, counts, failure, steps, h_next = rk.solve(
+    y, y_last, counts, failure, steps, h_next, stopped_at = rk.solve(
         fun, y0, t, tableau, control, _is_adaptive(tableau, control), record
     )
     if failure is not None:
         raise solver_error(Failure(**failure), y_last)
-    return Solution(y, Stats(**counts), Record(**steps) if type(steps) is dict else steps, h_next)
+    stats = Stats(**counts, stopped_at=stopped_at)
+    return Solution(y, stats, Record(**steps) if type(steps) is dict else steps, h_next, stopped_at)

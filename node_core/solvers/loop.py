@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -107,22 +108,33 @@ def adaptive_loop(
         raise stop("non-finite") from None
     h = control.first_step or ctl.first_step(slope.or_none, t, y, K[0], control, order)
     previous, after_rejection, last = (control.previous_norm,) * 2, False, False
+    deadline, stops = time.monotonic() + control.max_seconds, [*map(float, control.step_t), t_end]
+    sign = 1.0 if t_end > now else -1.0
     while not last:
-        h, last = ctl.step_clip(now, h, t_end, control, not after_rejection)
-        reason = _refusal(now, h, last, stats, control)
-        if reason:
-            raise stop(reason)
+        while len(stops) > 1 and sign * (stops[0] - now) <= 0.0:
+            del stops[0]
+        wanted = h
+        h, at_stop = ctl.step_clip(now, h, stops[0], control, not after_rejection)
+        last = at_stop and len(stops) == 1
+        reason = _refusal(now, h, at_stop, stats, control)
+        if reason or time.monotonic() > deadline:
+            raise stop(reason or "max_seconds")
+        if control.progress is not None:
+            control.progress(now)
         if _asks_to_stop(watch, "attempt", now, h, y):
             return End(now, y, abs(h), True)
-        t_new = t_end if last else now + h
+        t_new, forced = stops[0] if at_stop else now + h, ctl.is_forced(h, control)
         try:
             y_new, norm, component = _attempt(slope, now, y, h, tableau, control, K)
-            needed = norm <= 1.0 and not tableau.fsal and (not last or _slopes(watch) or outputs.inside(t_new))
+            good = norm <= 1.0 or forced
+            needed = good and not tableau.fsal and (not last or _slopes(watch) or outputs.inside(t_new))
             if needed:
                 K[tableau.rows - 1] = slope(now + h, y_new)
-            factor = 0.0 if norm <= 1.0 else ctl.reject_factor(norm, control, order)
+            factor = 0.0 if good else ctl.reject_factor(norm, control, order)
         except NonFinite as error:
             bad, factor = error, control.min_factor
+            if forced:
+                raise stop("non-finite") from None
         if factor:
             stats.nrejected += 1
             if _asks_to_stop(watch, "rejection", now, h, y):
@@ -142,6 +154,8 @@ def adaptive_loop(
             bad = None
         factor = ctl.accept_factor(norm, previous, control, order)
         h *= min(factor, 1.0) if after_rejection else factor
+        if at_stop and not last:
+            h = math.copysign(max(abs(h), abs(wanted)), h)  # cut short for the stop alone
         previous, after_rejection = (max(norm, ctl.SMALLEST_PREVIOUS_NORM), previous[0]), False
         now, y = t_new, y_new
         if stopped:
@@ -229,14 +243,19 @@ def fixed_loop(
     """Steps on a grid given in advance: t itself, or equal ones of control.step_size, the last shortened."""
     slope = Slope(fun, stats, np.geterr())
     K = np.zeros((tableau.dense_stages, len(y0)), y0.dtype)
-    time, steps = fixed_grid(t, control.step_size)
+    grid_time, steps = fixed_grid(t, control.step_size)
+    deadline = time.monotonic() + control.max_seconds
     now, y, h = float(t[0]), y0, 0.0
     try:
         K[0] = slope(now, y)
         for k in range(1, steps + 1):
             if k > control.max_num_steps:
                 raise _stop("too many steps", now, h, y, stats, None, -1)
-            t_new, last = time(k), k == steps
+            if time.monotonic() > deadline:
+                raise _stop("max_seconds", now, h, y, stats, None, -1)
+            if control.progress is not None:
+                control.progress(now)
+            t_new, last = grid_time(k), k == steps
             h = t_new - now
             if _asks_to_stop(watch, "attempt", now, h, y):
                 return End(now, y, 0.0, True)

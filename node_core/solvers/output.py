@@ -25,6 +25,7 @@ class Outputs:
         self.y[0] = y0
         self.output_step = np.zeros(len(t), np.int64)
         self.steps: list[tuple[float, float, Array, Array, bool, bool]] | None = [] if record else None
+        self.reached = float(t[0])  # the end of the last accepted step
         self._next = 1
         self._step = 0
 
@@ -58,6 +59,7 @@ class Outputs:
             self._write(y_new if theta == 1.0 else dense_output(y, K, h, self.tableau, theta))
         while self._next < len(self.t) and (last or self._at_end(t_new)):
             self._write(y_new)
+        self.reached = t_new
         self._step += 1
 
     def _at_end(self, t_new: float) -> bool:

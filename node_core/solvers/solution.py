@@ -14,7 +14,7 @@ Array = np.ndarray
 
 @dataclass
 class Stats:
-    """Counts of one solve; nfev_backward is filled in by a gradient."""
+    """Counts of one solve; nfev_backward is filled in by a gradient, stopped_at where a callback ended the solve."""
 
     nfev: int = 0
     njev: int = 0
@@ -22,6 +22,7 @@ class Stats:
     naccepted: int = 0
     nrejected: int = 0
     nfev_backward: int = 0
+    stopped_at: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,9 +45,13 @@ class Record:
 
 @dataclass(frozen=True, eq=False)
 class Solution:
-    """y (m, n) at the m times asked for; h_next is the length of the step that would follow, 0 for fixed steps."""
+    """y (m, n) at the m times asked for; h_next is the length of the step that would follow, 0 for fixed steps.
+
+    stopped_at: the time at which control.watch ended the solve, or None; y has then only the outputs until there.
+    """
 
     y: Array
     stats: Stats
     record: Any = None  # a Record; of a Program's Run what `rk.discrete_backward` takes
     h_next: float = 0.0
+    stopped_at: float | None = None
