@@ -77,13 +77,36 @@ static inline double nc_step_clip(double t, double h, double t_end, const struct
     return *last ? remaining : copysign(length, remaining);
 }
 
-/* Whether another attempt of length h from t is allowed: an enum nc_status. The last step may be as short as
- * what remains. */
-static inline int nc_step_check(double t, double h, int last, int64_t attempts,
-                                const struct nc_control *control)
+/* The next step from t: its length and end, whether that is t_end, or one of control->stops. *stop is the index of the
+ * first of these that lies ahead. */
+struct nc_plan {
+    double h, t_new;
+    int last, at_stop;
+};
+
+static inline struct nc_plan nc_step_plan(double t, double h, double t_end, const struct nc_control *control,
+                                          int begins, ptrdiff_t *stop)
+{
+    struct nc_plan plan = {0.0, t_end, 0, 0};
+    double target = t_end;
+    if (control->stops_count) {
+        while (*stop < control->stops_count && fabs(control->stops[*stop] - t_end) >= fabs(t - t_end)) ++*stop;
+        if (*stop < control->stops_count) target = control->stops[*stop];
+        plan.at_stop = target != t_end;
+    }
+    plan.h = nc_step_clip(t, h, target, control, begins, &plan.last);
+    plan.at_stop = plan.at_stop && plan.last;
+    plan.t_new = plan.last ? target : t + plan.h;
+    plan.last = plan.last && !plan.at_stop;
+    return plan;
+}
+
+/* Whether another attempt of length h from t is allowed: an enum nc_status. A step that ends where it must may be as
+ * short as what remains. */
+static inline int nc_step_check(double t, double h, int bound, int64_t attempts, const struct nc_control *control)
 {
     if (attempts >= control->max_num_steps) return NC_TOO_MANY_STEPS;
-    if (last) return NC_OK;
+    if (bound) return NC_OK;
     if (fabs(h) < 10.0 * nc_ulp(t)) return NC_UNDERFLOW;
     if (fabs(h) < control->min_step) return NC_MIN_STEP;
     return NC_OK;

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -93,20 +92,26 @@ def odeint(
     if "jump_t" in options:
         given = {"args": args, "method": method, "rtol": rtol, "atol": atol, "gradient": gradient, "backend": backend}
         return _across_jumps(func, y0, t, options.pop("jump_t"), full_output, {**given, **options})
-    bar = options.pop("progress", False)
-    t, rows = _distinct(t)
-    if "step_t" in options:
-        options["step_t"] = times_within("step_t", options["step_t"], t)
+    rows = bar = None
+    if not is_monotone(t):  # the usual case, at a glance
+        t, rows = _distinct(t)
+        t = checked_times(t)
+    if options:
+        bar = options.pop("progress", False)
+        if "step_t" in options:
+            options["step_t"] = times_within("step_t", options["step_t"], t)
     field, rule, control, y0 = _prepared(func, y0, args, method, rtol, atol, gradient, backend, options)
-    t = checked_times(t)
     flat = _flat(field, y0)
-    with _shown(bar, control, t) as control:
+    if not bar:
         found = _solved(field, rule, control, backend, gradient, flat, t, full_output)
-    if rows is None:
-        return found
-    each = (found[0], found[1]) if full_output else (found, None)
-    out = tree.map(lambda ys: ys[rows], each[0])
-    return (out, each[1]) if full_output else out
+    else:
+        from .progress import TimeBar  # few solves have one
+
+        values = concrete(t)
+        with TimeBar(float(values[0]), float(values[-1])) as shown:
+            control = replace(control, progress=shown)
+            found = _solved(field, rule, control, backend, gradient, flat, t, full_output)
+    return found if rows is None else _repeated(found, rows, full_output)
 
 
 def _solved(
@@ -162,8 +167,6 @@ def odeint_adjoint(
 
 def _distinct(t: Any) -> tuple[Any, Any]:
     """t without repetitions, and the place there of each of its times; None if there are no repetitions."""
-    if is_monotone(t):
-        return t, None
     try:
         values = np.asarray(concrete(lift(t)))
     except ValueError:  # a ragged list
@@ -176,17 +179,10 @@ def _distinct(t: Any) -> tuple[Any, Any]:
     return (t if hasattr(t, "dtype") else np.asarray(t, float))[np.flatnonzero(new)], np.cumsum(new) - 1
 
 
-@contextlib.contextmanager
-def _shown(wanted: Any, control: Control, t: Any) -> Iterator[Control]:
-    """The control with a bar, if one is wanted."""
-    if not wanted:
-        yield control
-        return
-    from .progress import TimeBar  # few solves have one
-
-    values = concrete(t)
-    with TimeBar(float(values[0]), float(values[-1])) as bar:
-        yield replace(control, progress=bar)
+def _repeated(found: Any, rows: np.ndarray, full_output: bool) -> Any:
+    """What `_solved` gives, with the outputs at these rows."""
+    out = tree.map(lambda ys: ys[rows], found[0] if full_output else found)
+    return (out, found[1]) if full_output else out
 
 
 def times_within(name: str, times: Any, t: Any) -> np.ndarray:
