@@ -28,6 +28,7 @@ from .autodiff import (
     vjp,
 )
 from .config import show_config
+from .event import odeint_event
 from .ivp import solve_ivp
 from .nn import NeuralODE
 from .program import Graph, TraceError, compile, trace
@@ -54,6 +55,7 @@ __all__ = [
     "nn",
     "odeint",
     "odeint_adjoint",
+    "odeint_event",
     "optim",
     "save",
     "show_config",

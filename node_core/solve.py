@@ -19,7 +19,7 @@ from .solvers import Control, Stats, Tableau, checked_times, tableau
 from .solvers.times import is_monotone
 from .solvers.watched import Watch, rk
 
-__all__ = ["checked_backend", "checked_options", "odeint", "odeint_adjoint"]
+__all__ = ["checked_backend", "checked_options", "checked_problem", "odeint", "odeint_adjoint"]
 
 # The defaults are these very objects, so that `rtol is RTOL` tells a default from a value that was given.
 RTOL, ATOL = float("1e-6"), float("1e-8")
@@ -324,6 +324,13 @@ def _choice(name: str, value: Any, known: Any, later: tuple = ()) -> None:
         raise NotImplementedError(f"{name}={value!r} does not exist yet; there is {', '.join(known)}")
     if not isinstance(value, str) or value not in known:
         raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
+
+
+def checked_problem(
+    func: Any, y0: Any, args: Any, method: Any, rtol: Any, atol: Any, backend: Any, options: dict
+) -> tuple[Field, Tableau, Control, Any]:
+    """(field, method, control, y0) of a call of `odeint`, checked but for the values of y0."""
+    return _checked(func, y0, args, method, rtol, atol, "discrete", backend, options)
 
 
 def checked_backend(backend: Any) -> None:

@@ -27,6 +27,7 @@ LAYERS = {
     "adjoint": {"solvers", "program", "autodiff"},
     "progress": set(),
     "solve": {"adjoint", "solvers", "program", "autodiff", "progress"},
+    "event": {"solve", "solvers", "program", "autodiff"},
     "ivp": {"solve", "solvers", "program", "autodiff"},
     "nn": {"solve", "program", "autodiff", "checks"},
     "optim": {"autodiff", "_kernels"},
