@@ -12,6 +12,7 @@ from ..bench import race, race_spiral
 from ..bench.contest import Row
 from ..bench.peers import PEERS
 from ..bench.suite import SUITES, run_suite
+from ..bench.work_precision import TOLERANCES, WorkPoint, draw, summary, work_precision
 from ..config import config
 from ..solvers import METHODS
 from ..storage import write_aside
@@ -31,7 +32,8 @@ system (lorenz), the convolutional block of the ODE-Net, one evaluation, its VJP
 (conv), one training step of a continuous normalizing flow (cnf), or all of these (all). All contestants solve the same
 problem at the same tolerance on one thread, in turn; functions are compiled before the race (this package: NeuralODE
 and nc.compile, which keep their Programs), the first call of the spiral in a fresh process is a column of its own, and
-the error of each result stands beside its time. The steps are each package's own choice. Peers come with
+the error of each result stands beside its time. The steps are each package's own choice. work-precision asks methods
+at five tolerances for Lorenz, the Pleiades, Arenstorf's orbit and the 25 problems of DETEST. Peers come with
 pip install "node-core[bench]" (numbalsoda, which needs a Fortran compiler, by itself); those that are absent are
 named."""
 EPILOG = """examples:
@@ -39,7 +41,8 @@ EPILOG = """examples:
   node-core bench --methods dopri5,rk4 --sizes 2,100 --repeats 15
   node-core bench --suite small --against torchdiffeq,diffrax
   node-core bench --suite conv --against torch,torchdiffeq
-  node-core bench --suite all --json bench.json --plot bench.png"""
+  node-core bench --suite all --json bench.json --plot bench.png
+  node-core bench --suite work-precision --repeats 3 --plot work.png"""
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -54,7 +57,9 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--repeats", type=positive_int, default=7, metavar="N", help="turns of each (default: %(default)s)"
     )
-    parser.add_argument("--suite", choices=sorted(SUITES), help="race against other packages instead")
+    parser.add_argument(
+        "--suite", choices=sorted([*SUITES, "work-precision"]), help="race against other packages instead"
+    )
     parser.add_argument(
         "--against", type=_peers, default=tuple(PEERS), metavar="A,B", help=f"with --suite; default: {','.join(PEERS)}"
     )
@@ -73,7 +78,10 @@ def _peers(text: str) -> tuple[str, ...]:
 
 def run(arguments: argparse.Namespace) -> int:
     """Race, and print each row as soon as it is measured."""
-    found = _suite(arguments) if arguments.suite else _steppers(arguments)
+    if arguments.suite == "work-precision":
+        found = _work_precision(arguments)
+    else:
+        found = _suite(arguments) if arguments.suite else _steppers(arguments)
     if arguments.json == "-":
         print(json.dumps({"config": config(), **found}, indent=2))
     elif arguments.json:
@@ -111,6 +119,35 @@ def _suite(arguments: argparse.Namespace) -> dict[str, Any]:
 
         draw(arguments.plot, rows)
     return {"suite": arguments.suite, "rows": [asdict(row) for row in rows], "absent": absent}
+
+
+def _work_precision(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Errors, steps and times by tolerance; a line for each problem and method as soon as it is measured."""
+    quiet = arguments.json == "-"
+    points, absent = [], []
+    if not quiet:
+        print(f"{'problem':10} {'method':18} error and ms at {', '.join(f'{tol:g}' for tol in TOLERANCES)}; steps")
+    for point in work_precision(arguments.against, arguments.repeats):
+        if not isinstance(point, WorkPoint):
+            absent.append(point)
+            print(point, file=sys.stderr)
+            continue
+        points.append(point)
+        if point.tolerance == TOLERANCES[-1] and not quiet:
+            line = points[-len(TOLERANCES) :]
+            each = "  ".join(f"{p.error:.0e} {p.seconds * 1e3:8.3f}" for p in line)
+            print(
+                f"{point.problem:10} {point.contestant:18} {each}   {'/'.join(str(p.steps) for p in line)}", flush=True
+            )
+    means = summary(points)
+    if not quiet:
+        print(f"\n{'over all problems':18} {'tolerance':>10} {'error / tol':>12} {'ms':>9} {'steps':>8}")
+        for row in means:
+            print(f"{row['contestant']:18} {row['tolerance']:10.0e} {row['error / tolerance']:12.3g} {row['ms']:9.3f} "
+                  f"{row['steps']:8}")  # fmt: skip
+    if arguments.plot:
+        draw(arguments.plot, points)
+    return {"suite": arguments.suite, "points": [asdict(p) for p in points], "summary": means, "absent": absent}
 
 
 def _steppers(arguments: argparse.Namespace) -> dict[str, Any]:
