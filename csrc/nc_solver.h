@@ -70,6 +70,9 @@ struct nc_tableau {
     const double *e;     // (rows,) b - b_hat, or NULL
     const double *e_low; // (rows,) of a second embedded method of lower order, or NULL
     const double *p;     // (all, degree): weight of row i at theta is sum_k p[i, k] theta^(k+1)
+    const double *a_p;   // (all, all) of the reals of the state from `split` on, or NULL: a is that of all
+    const double *p_p;   // (all, degree) likewise
+    ptrdiff_t split;     // set by the problem
 };
 
 struct nc_tolerance {  // a stride of 0 is one number for all components

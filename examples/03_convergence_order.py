@@ -15,8 +15,8 @@ def pendulum(t, y):
     return np.array([y[1], -np.sin(y[0])])
 
 
-STEPS, FEW = (20, 40, 80, 160), (8, 12, 18, 27)  # few are for order eight, which soon meets rounding
-y0, t_end = np.array([3.0, 0.0]), 3.0
+STEPS, FEW = (20, 40, 80, 160), (8, 11, 15, 20)  # few are for order eight, which soon meets rounding
+y0, t_end = np.array([2.9, 0.0]), 3.0
 reference = nc.odeint(pendulum, y0, [0.0, t_end], method="dopri8", rtol=3e-14, atol=1e-15)[-1]
 
 

@@ -13,7 +13,7 @@ from .autodiff import tree
 from .autodiff.primitive import is_traced
 from .program import Field
 from .program.trace import user_stacklevel
-from .solve import checked_backend, odeint
+from .solve import checked_backend, half_of, odeint
 from .solvers import Control, SolverError, Stats, Tableau, tableau
 from .solvers.dense import DenseSolution
 from .solvers.events import Event, Events, checked_event
@@ -127,14 +127,16 @@ class _Problem:
         dense: bool,
     ) -> None:  # fmt: skip
         self.field, self.rule, self.control, self.backend = field, rule, control, backend
-        self.events, self.times, self.dense = Events(events, rule, field), times, dense
+        self.events, self.times, self.dense = Events(events, rule, field, control.split), times, dense
         self.stats, self.t, self.y = Stats(), [], []
         slopes = "all" if dense else "end" if events else "stages"
         self.watch = Watch(self.events.look if events else None, acceptances=bool(events), slopes=slopes)
 
     def solve(self, start: float, end: float, y0: Array, with_events: bool) -> OdeResult:
         """From start to end, or to a terminal event."""
-        sol = DenseSolution(self.rule, y0.dtype, len(y0), start, y0, extrapolate=True) if self.dense else None
+        sol = None
+        if self.dense:
+            sol = DenseSolution(self.rule, y0.dtype, len(y0), start, y0, extrapolate=True, split=self.control.split)
         t, y, status, message = start, y0, 0, MESSAGES[0]
         if self.times is None:
             self._put([start], [y0])
@@ -379,7 +381,7 @@ def _control(rule: Tableau, options: dict, y0: Array, span: float) -> Control:
         raise ValueError(f"{rule.name} takes fixed steps; give step_size")
     if rule.as_scipy:
         given = {"controller": "I", "as_scipy": True, **given}
-    given = {"max_num_steps": 2**62, **given}
+    given = {"max_num_steps": 2**62, **given, **({"split": half_of(rule, y0)} if rule.split else {})}
     return Control(rtol=rtol if rtol.ndim else float(rtol), atol=atol if atol.ndim else float(atol), max_step=max_step,
                    first_step=first_step, **given)  # fmt: skip
 

@@ -230,6 +230,7 @@ def checked_options(owner: str, options: dict[str, Any]) -> dict[str, Any]:
     settings = {"method": "dopri5", "gradient": "discrete", "backend": "compiled", **options}
     try:
         rule = tableau(settings["method"])
+        _check_gradient_of(rule, settings["gradient"])
         _choice("gradient", settings["gradient"], GRADIENTS, LATER_GRADIENTS)
         _choice("backend", settings["backend"], BACKENDS)
         _check_names(rule, {name: value for name, value in options.items() if name not in LAYERS_MAY_SET})
@@ -277,6 +278,7 @@ def _checked(
     if not callable(func):
         raise TypeError(f"func must be callable as func(t, y, *args), got {type(func).__name__}")
     rule = tableau(method)
+    _check_gradient_of(rule, gradient)
     y0 = _state(y0)
     if type(args) is not tuple:
         raise TypeError(f"args must be a tuple, got {type(args).__name__}: write args=(p,)")
@@ -414,9 +416,33 @@ def _control(rule: Tableau, y0: Any, field: Field, rtol: Any, atol: Any, options
         options = {**options, "norm": None if norm == "rms" else norm if norm == "max" else _checked_norm(norm)}
     if any(name in CALLBACKS for name in options):
         options = _with_watch(options, field)
+    if rule.split:
+        options = {**options, "split": half_of(rule, y0)}
     if rule.as_scipy:
         options = {"controller": "I", "as_scipy": True, **options}
     return Control(rtol=rtol, atol=_tolerance("atol", atol, y0, positive=False), **options)
+
+
+def _check_gradient_of(rule: Tableau, gradient: Any) -> None:
+    if rule.split and gradient == "adjoint":
+        raise NotImplementedError(
+            f"{rule.name} has no adjoint gradient: y and its adjoint are no split system; give gradient='discrete'"
+        )
+
+
+def half_of(rule: Tableau, y0: Any) -> int:
+    """The component of the flat state that p begins with, of y0 = (q, p) or an array whose halves they are."""
+    leaves, y_def = tree.flatten(y0)
+    if y_def.kind is tree.LEAF:
+        leaves = [y0[: len(y0) // 2], y0[len(y0) // 2 :]] if np.ndim(y0) and len(y0) % 2 == 0 else [y0]
+    shapes = [np.shape(leaf) for leaf in leaves]
+    if len(shapes) != 2 or shapes[0] != shapes[1]:
+        got = f"shape {np.shape(y0)}" if y_def.kind is tree.LEAF else f"{len(shapes)} leaves of {shapes}"
+        raise ValueError(
+            f"{rule.name} is for split systems: y0 must be (q, p), two arrays of one shape, or one array whose first "
+            f"half is q and second p, got {got}"
+        )
+    return int(np.prod(shapes[0]))
 
 
 def _with_watch(options: dict, field: Field) -> dict:

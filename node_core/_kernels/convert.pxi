@@ -45,7 +45,7 @@ def slope_mismatch(dy, dtype, n: int) -> str:
 cdef class _Tableau:
     """An nc_tableau and the arrays that it points to."""
     cdef nc.nc_tableau c
-    cdef cnp.ndarray a, nodes, e, e_low, p
+    cdef cnp.ndarray a, nodes, e, e_low, p, a_p, p_p
 
     def __cinit__(self, tableau):
         rows = tableau.dense_stages  # with the extra ones
@@ -64,6 +64,12 @@ cdef class _Tableau:
             self.e = _doubles(tableau.e, (rows,), "e")
             self.c.e = <const double *>cnp.PyArray_DATA(self.e)
             self.c.error_order = tableau.error_order
+        self.c.a_p, self.c.p_p, self.c.split = NULL, NULL, 0
+        if tableau.split:
+            self.a_p = _doubles(tableau.dense_a_p, (rows, rows), "a_p")
+            self.p_p = _doubles(tableau.p_p, np.shape(tableau.p), "p_p")
+            self.c.a_p = <const double *>cnp.PyArray_DATA(self.a_p)
+            self.c.p_p = <const double *>cnp.PyArray_DATA(self.p_p)
         if tableau.e_low is not None:
             self.e_low = _doubles(tableau.e_low, (rows,), "e_low")
             self.c.e_low = <const double *>cnp.PyArray_DATA(self.e_low)

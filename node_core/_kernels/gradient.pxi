@@ -66,6 +66,7 @@ class _AnyControl:
     rtol, atol, first_step, step_size, max_step, min_step = 1e-6, 1e-8, None, None, 1.0, 0.0
     safety, min_factor, max_factor, max_num_steps, norm, n_norm = 0.9, 0.2, 10.0, 1, None, None
     previous_norm, as_scipy, on_min_step, step_t, watch, progress, max_seconds = 1.0, False, "error", (), None, None, 1e99
+    split = None
 
     def exponents(self, error_order):
         return 0.0, 0.0, 0.0

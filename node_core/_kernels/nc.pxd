@@ -75,6 +75,9 @@ cdef extern from "nc_solver.h" nogil:
         const double *e
         const double *e_low
         const double *p
+        const double *a_p
+        const double *p_p
+        ptrdiff_t split
 
     struct nc_tolerance:
         const double *rtol

@@ -121,6 +121,10 @@ cdef class _Problem:
             self.look(control.watch.call, control.watch.moments, SLOPES[control.watch.slopes])
         self.c.ctx = <void *>self.callback
         self.c.tableau, self.c.control = self.tableau.c, self.control.c
+        if tableau.split:
+            if control.split is None or not 0 <= control.split <= len(y0):
+                raise ValueError(f"tableau {tableau.name}: control.split must be within 0 and {len(y0)}")
+            self.c.tableau.split = control.split * _width(self.y0)
         self.c.n, self.c.width, self.c.m = len(y0), _width(self.y0), len(t)
         self.c.n_norm = len(y0) if control.n_norm is None else control.n_norm
         self.c.t = <const double *>cnp.PyArray_DATA(self.t)

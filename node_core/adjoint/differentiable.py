@@ -122,7 +122,14 @@ class Solve(Primitive):
                 y0_bar, bars, t_bar, nfev = discrete_backward(solution.record, g, grid_is_t, with_t)
             else:
                 y0_bar, bars, t_bar, nfev = discrete.pull_back(
-                    field, self.tableau, solution.record, t, g, grid_is_t=grid_is_t, with_t=with_t
+                    field,
+                    self.tableau,
+                    solution.record,
+                    t,
+                    g,
+                    grid_is_t=grid_is_t,
+                    with_t=with_t,
+                    split=self.control.split,
                 )
         else:
             _check_cotangent(g, t)

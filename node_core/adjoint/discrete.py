@@ -33,10 +33,12 @@ def dot(a: Any, b: Any) -> float:
 class _Pass:
     """One reverse pass over a record: the cotangents that add up along the way."""
 
-    def __init__(self, field: Field, tableau: Tableau, record: Record, with_t: bool) -> None:
+    def __init__(self, field: Field, tableau: Tableau, record: Record, with_t: bool, split: int | None) -> None:
         self.field, self.record, self.with_t = field, record, with_t
         self.real = np.dtype(record.K.real.dtype)  # float32 states are handled in float32
-        self.a, self.b, self.c = (x.astype(self.real) for x in (tableau.dense_a, tableau.dense_b, tableau.dense_c))
+        kept = (tableau.dense_a, tableau.dense_a_p, tableau.dense_c)
+        self.a, self.a_p, self.c = (x.astype(self.real) for x in kept)
+        self.split = split
         self.tableau = tableau
         self.grid_bar = np.zeros(len(record.t) + 1)  # of the grid points t_0 ... t_N
         self.parameter_bars = [np.zeros_like(p) for p in field.differentiated]
@@ -50,9 +52,25 @@ class _Pass:
         self.nfev += 1
         return y_bar, float(np.real(t_bar)) if self.with_t else 0.0
 
-    def weights(self, theta: float, derivative: bool = False) -> np.ndarray:
-        """The dense-output weights of the stages at theta, (stages,), or their derivative by theta."""
-        return (dense_slopes if derivative else dense_weights)(self.tableau, theta).astype(self.real)
+    def weights(self, theta: float, derivative: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        """The dense-output weights of the stages at theta, (stages,), or their derivative by theta, of both halves."""
+        of = dense_slopes if derivative else dense_weights
+        first = of(self.tableau, theta).astype(self.real)
+        return first, first if self.split is None else of(self.tableau, theta, True).astype(self.real)
+
+    def mix(self, weights: tuple[np.ndarray, np.ndarray], K: np.ndarray) -> np.ndarray:
+        """sum_i weights_i K_i, (n,), the weights being those of either half of the state."""
+        out = weights[0] @ K
+        if self.split is not None:
+            out[self.split :] = weights[1] @ K[:, self.split :]
+        return out
+
+    def spread(self, weights: tuple[np.ndarray, np.ndarray], bar: np.ndarray) -> np.ndarray:
+        """The cotangents of K from that of `mix`, (stages, n)."""
+        out = weights[0][:, None] * bar
+        if self.split is not None:
+            out[:, self.split :] = weights[1][:, None] * bar[self.split :]
+        return out
 
     def step(self, n: int, y_new_bar: np.ndarray, K_bar: np.ndarray, outputs: list) -> np.ndarray:
         """Back through step n; returns the cotangent of y_n and leaves that of K_0 in K_bar[0].
@@ -63,27 +81,27 @@ class _Pass:
         """
         t, h = float(self.record.t[n]), float(self.record.h[n])
         y, K = self.record.y[n], self.record.K[n]  # (n,), (stages, n)
-        hb = h * self.b
+        last = self.tableau.rows - 1
+        b = self.a[last], self.a_p[last]
         y_bar, t_bar, h_bar = np.zeros_like(y), 0.0, 0.0
         for theta, g in outputs:  # y(theta) = y + h sum_i w_i(theta) K_i, and theta = (t_out - t) / h
             w = self.weights(theta)
             y_bar += g
-            K_bar += (h * w)[:, None] * g
+            K_bar += h * self.spread(w, g)
             if self.with_t:
-                slope = self.weights(theta, derivative=True) @ K
-                h_bar += dot(g, w @ K - theta * slope)
+                slope = self.mix(self.weights(theta, derivative=True), K)
+                h_bar += dot(g, self.mix(w, K) - theta * slope)
                 t_bar -= dot(g, slope)
-        last = self.tableau.rows - 1
         if self.record.extra[n]:  # the dense output's own stages, the last ones of all
             for i in range(len(self.c) - 1, last, -1):
                 y_bar, t_bar, h_bar = self.stage(i, t, h, y, K, K_bar, y_bar, t_bar, h_bar)
         if self.record.last_stage[n]:  # K_last = f(t + h, y_new)
-            Y_bar, time_bar = self.vjp(t + h, y + hb @ K, K_bar[last])  # b is 0 from there on
+            Y_bar, time_bar = self.vjp(t + h, y + h * self.mix(b, K), K_bar[last])  # b is 0 from there on
             y_new_bar = y_new_bar + Y_bar
             t_bar, h_bar = t_bar + time_bar, h_bar + time_bar
         y_bar += y_new_bar
-        K_bar += hb[:, None] * y_new_bar
-        h_bar += self.along(y_new_bar, self.b, K)
+        K_bar += h * self.spread(b, y_new_bar)
+        h_bar += self.along(y_new_bar, b, K)
         for i in range(last - 1, 0, -1):
             y_bar, t_bar, h_bar = self.stage(i, t, h, y, K, K_bar, y_bar, t_bar, h_bar)
         self.grid_bar[n] += t_bar - h_bar
@@ -95,14 +113,14 @@ class _Pass:
         t_bar: float, h_bar: float,
     ) -> tuple[np.ndarray, float, float]:  # fmt: skip
         """Back through K_i = f(t + c_i h, y + h sum_j a_ij K_j): what it adds to K_bar, and to the three returned."""
-        c, ha = float(self.c[i]), h * self.a[i, :i]
-        Y_bar, time_bar = self.vjp(t + c * h, y + ha @ K[:i], K_bar[i])
-        K_bar[:i] += ha[:, None] * Y_bar
-        return y_bar + Y_bar, t_bar + time_bar, h_bar + c * time_bar + self.along(Y_bar, self.a[i], K)
+        c, a = float(self.c[i]), (self.a[i, :i], self.a_p[i, :i])
+        Y_bar, time_bar = self.vjp(t + c * h, y + h * self.mix(a, K[:i]), K_bar[i])
+        K_bar[:i] += h * self.spread(a, Y_bar)
+        return y_bar + Y_bar, t_bar + time_bar, h_bar + c * time_bar + self.along(Y_bar, a, K[:i])
 
-    def along(self, Y_bar: np.ndarray, weights: np.ndarray, K: np.ndarray) -> float:
+    def along(self, Y_bar: np.ndarray, weights: tuple[np.ndarray, np.ndarray], K: np.ndarray) -> float:
         """What h gets of Y_bar for Y = y + h sum_i weights_i K_i; only t wants it."""
-        return dot(Y_bar, weights @ K) if self.with_t else 0.0
+        return dot(Y_bar, self.mix(weights, K)) if self.with_t else 0.0
 
 
 def pull_back(
@@ -114,14 +132,16 @@ def pull_back(
     *,
     grid_is_t: bool,
     with_t: bool,
+    split: int | None = None,
 ) -> tuple[np.ndarray, list, np.ndarray, int]:
     """From the cotangents g (m, n) of the outputs at t (m,) to those of what went in.
 
     grid_is_t: every entry of t is a grid point (a fixed-step method without step_size).
+    split:     where the second half of the state begins, if it has a tableau of its own.
     with_t:    whether t's cotangent is wanted; it costs df/dt at every stage.
     Returns ``(y0_bar (n,), [one for every wanted parameter], t_bar (m,), VJP evaluations)``.
     """
-    run = _Pass(field, tableau, record, with_t)
+    run = _Pass(field, tableau, record, with_t, split)
     steps, m = len(record.t), len(t)
     moving = {i: i for i in range(m)} if grid_is_t else {0: 0, steps: m - 1}  # grid point -> entry of t
     at_end = set(moving.values())
@@ -138,7 +158,7 @@ def pull_back(
             else:
                 theta = (t[i] - record.t[n]) / record.h[n]
                 inside.append((theta, g[i]))
-                t_bar[i] = dot(g[i], run.weights(theta, derivative=True) @ record.K[n])
+                t_bar[i] = dot(g[i], run.mix(run.weights(theta, derivative=True), record.K[n]))
             i -= 1
         y_bar = run.step(n, y_bar, K_bar, inside)
         carry = K_bar[0]

@@ -18,8 +18,8 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the table."""
-    print(f"{'method':14} {'order':>5}  {'kind':10} {'stages':>6}  {'FSAL':4} {'dense':>5}  description")
+    print(f"{'method':17} {'order':>5}  {'kind':10} {'stages':>6}  {'FSAL':4} {'dense':>5}  description")
     for m in methods():
         fsal = "yes" if m.fsal else "no"
-        print(f"{m.name:14} {m.order:5}  {m.kind:10} {m.stages:6}  {fsal:4} {m.dense_order:5}  {m.description}")
+        print(f"{m.name:17} {m.order:5}  {m.kind:10} {m.stages:6}  {fsal:4} {m.dense_order:5}  {m.description}")
     return 0

@@ -94,6 +94,8 @@ class Control:
         Fixed steps of this length; None is one step an interval of t. Given, an adaptive method steps so too.
     controller : str
         One of CONTROLLERS; "PI", that of DOPRI5, by default.
+    split : int or None
+        The component with which the second half of the state begins, for a method with a tableau for each half.
     watch : watched.Watch or None
         Who looks at the steps.
     progress : callable or None
@@ -122,6 +124,7 @@ class Control:
     as_scipy: bool = False
     on_min_step: str = "error"
     step_t: Array | tuple = ()
+    split: int | None = None
     watch: Any = None
     progress: Callable[[float], Any] | None = None
     max_seconds: float = math.inf

@@ -26,8 +26,11 @@ class DenseSolution:
     Attributes: ts (N + 1,), the ends of the steps; t_min, t_max; n_segments, N.
     """
 
-    def __init__(self, tableau: Tableau, dtype: Any, n: int, t0: float, y0: Array, extrapolate: bool = False) -> None:
-        self.tableau, self.extrapolate = tableau, extrapolate
+    def __init__(
+        self, tableau: Tableau, dtype: Any, n: int, t0: float, y0: Array, extrapolate: bool = False,
+        split: int | None = None,
+    ) -> None:  # fmt: skip
+        self.tableau, self.extrapolate, self.split = tableau, extrapolate, split
         self._t, self._h = np.zeros(0), np.zeros(0)
         self._y, self._K = np.zeros((0, n), dtype), np.zeros((0, tableau.dense_stages, n), dtype)
         self.t_end, self.y_end = t0, y0
@@ -82,19 +85,27 @@ class DenseSolution:
         h = self._h[step]
         with np.errstate(invalid="ignore"):  # a step to infinity
             theta = np.where(np.isinf(h), 0.0, (t - self._t[step]) / h)
-        weights = theta[:, None] ** np.arange(self.tableau.p.shape[1] + 1 - nu) @ self._coefficients(nu)  # (q, rows)
-        moved = np.einsum("qr,qrn->qn", weights.astype(self._y.real.dtype), self._K[step])
+        powers = theta[:, None] ** np.arange(self.tableau.p.shape[1] + 1 - nu)  # (q, degree + 1 - nu)
+        moved = self._weighted(powers @ _coefficients(self.tableau.p, nu), self._K[step])
+        if self.split is not None:
+            second = self._K[step][:, :, self.split :]
+            moved[:, self.split :] = self._weighted(powers @ _coefficients(self.tableau.p_p, nu), second)
         if nu:
             return h[:, None] ** (1 - nu) * moved
         out = self._y[step] + h[:, None] * moved if not np.isinf(h).any() else self._y[step]
         out[t == self.t_end] = self.y_end
         return out
 
-    def _coefficients(self, nu: int) -> Array:
-        """Those of the stages' weights, differentiated nu times, by power of theta: (degree + 1 - nu, rows)."""
-        p = np.vstack([np.zeros(self.tableau.dense_stages), self.tableau.p.T])  # powers 0 to degree
-        falling = [math.perm(k, nu) for k in range(nu, len(p))]
-        return np.array(falling, float)[:, None] * p[nu:]
+    def _weighted(self, weights: Array, K: Array) -> Array:
+        """The stages K (q, rows, n) by weights (q, rows), summed: (q, n)."""
+        return np.einsum("qr,qrn->qn", weights.astype(self._y.real.dtype), K)
 
     def __repr__(self) -> str:
         return f"DenseSolution of {self.n_segments} steps of {self.tableau.name} on [{self.t_min:g}, {self.t_max:g}]"
+
+
+def _coefficients(p: Array, nu: int) -> Array:
+    """Those of the weights p (rows, degree), differentiated nu times, by power of theta: (degree + 1 - nu, rows)."""
+    by_power = np.vstack([np.zeros(len(p)), p.T])  # powers 0 to degree
+    falling = [math.perm(k, nu) for k in range(nu, len(by_power))]
+    return np.array(falling, float)[:, None] * by_power[nu:]

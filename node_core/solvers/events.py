@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from .interpolation import dense_weights
+from .interpolation import dense_output
 from .roots import bracketed_root
 from .stepper import extra_stages, weighted_sum
 from .tableau import Tableau, hermite_weights
@@ -66,8 +66,10 @@ class Events:
     ended:         None, or the index of the event that ends the solve, or resets it, with its time and state.
     """
 
-    def __init__(self, events: Sequence[Event], tableau: Tableau, fun: Callable[[float, Array], Array]) -> None:
-        self.events, self.tableau, self.fun = events, tableau, fun
+    def __init__(
+        self, events: Sequence[Event], tableau: Tableau, fun: Callable[[float, Array], Array], split: int | None = None
+    ) -> None:
+        self.events, self.tableau, self.fun, self.split = events, tableau, fun, split
         self.times: list[list[float]] = [[] for _ in events]
         self.states: list[list[Array]] = [[] for _ in events]
         self.ended: tuple[int, float, Array] | None = None
@@ -144,10 +146,8 @@ class _Step:
         if theta == 1.0:
             return self.y_new
         if self.bare:
-            weights = self.cubic @ theta ** np.arange(1.0, 4.0)
-        else:
-            weights = dense_weights(self.of.tableau, theta)
-        return self.y + weighted_sum(self.K, weights, self.h)
+            return self.y + weighted_sum(self.K, self.cubic @ theta ** np.arange(1.0, 4.0), self.h)
+        return dense_output(self.y, self.K, self.h, self.of.tableau, theta, self.of.split)
 
     def theta_of(self, t: float) -> float:
         return 1.0 if t == self.t_new else (t - self.t) / self.h

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .stepper import weighted_sum
+from .stepper import halves_sum
 from .tableau import Tableau
 
 __all__ = ["dense_output", "dense_slopes", "dense_weights"]
@@ -12,22 +12,23 @@ __all__ = ["dense_output", "dense_slopes", "dense_weights"]
 Array = np.ndarray
 
 
-def dense_weights(tableau: Tableau, theta: float) -> Array:
-    """b_i(theta) = sum_k p[i, k] theta^(k+1), (dense_stages,), by Horner's rule."""
+def dense_weights(tableau: Tableau, theta: float, second: bool = False) -> Array:
+    """b_i(theta) = sum_k p[i, k] theta^(k+1), (dense_stages,), by Horner's rule; second: of the state's second half."""
     weights = np.zeros(tableau.dense_stages)
-    for column in tableau.p.T[::-1]:
+    for column in (tableau.p_p if second else tableau.p).T[::-1]:
         weights = (weights + column) * theta
     return weights
 
 
-def dense_slopes(tableau: Tableau, theta: float) -> Array:
+def dense_slopes(tableau: Tableau, theta: float, second: bool = False) -> Array:
     """The derivatives of the weights by theta, sum_k (k+1) p[i, k] theta^k, (dense_stages,), by Horner's rule."""
-    slopes = np.zeros(tableau.dense_stages)
-    for k in range(tableau.p.shape[1], 0, -1):
-        slopes = slopes * theta + k * tableau.p[:, k - 1]
+    p, slopes = tableau.p_p if second else tableau.p, np.zeros(tableau.dense_stages)
+    for k in range(p.shape[1], 0, -1):
+        slopes = slopes * theta + k * p[:, k - 1]
     return slopes
 
 
-def dense_output(y: Array, K: Array, h: float, tableau: Tableau, theta: float) -> Array:
-    """y(t + theta h) (n,) in the step of length h from y (n,), with slopes K (dense_stages, n)."""
-    return y + weighted_sum(K, dense_weights(tableau, theta), h)
+def dense_output(y: Array, K: Array, h: float, tableau: Tableau, theta: float, split: int | None = None) -> Array:
+    """y(t + theta h) (n,) in the step of length h from y (n,), with slopes K (dense_stages, n); split as in rk_step."""
+    weights = dense_weights(tableau, theta)
+    return y + halves_sum(K, weights, weights if split is None else dense_weights(tableau, theta, True), h, split)

@@ -180,8 +180,10 @@ def _attempt(
     return y_new, norm, component
 
 
-def _checked_step(slope: Slope, t: float, y: Array, h: float, tableau: Tableau, K: Array) -> Array:
-    y_new = check_finite("state", t + h, rk_step(slope, t, y, K[0], h, tableau, K))
+def _checked_step(
+    slope: Slope, t: float, y: Array, h: float, tableau: Tableau, K: Array, split: int | None = None
+) -> Array:
+    y_new = check_finite("state", t + h, rk_step(slope, t, y, K[0], h, tableau, K, split))
     if tableau.fsal:
         K[tableau.rows - 1] = slope(t + h, y_new)
     return y_new
@@ -259,7 +261,7 @@ def fixed_loop(
             h = t_new - now
             if _asks_to_stop(watch, "attempt", now, h, y):
                 return End(now, y, 0.0, True)
-            y_new = _checked_step(slope, now, y, h, tableau, K)
+            y_new = _checked_step(slope, now, y, h, tableau, K, control.split)
             needed = not last or bool(_slopes(watch)) or outputs.inside(t_new)
             if needed and not tableau.fsal:
                 K[tableau.rows - 1] = slope(now + h, y_new)

@@ -22,6 +22,7 @@ __all__ = [
     "embedded_residuals",
     "order_residuals",
     "rooted_trees",
+    "split_residuals",
     "step_residuals",
     "tree_order",
 ]
@@ -71,6 +72,29 @@ def step_residuals(tableau: Tableau) -> dict[Tree, float]:
     return order_residuals(tableau.a, tableau.b, tableau.c, tableau.order)
 
 
+def split_residuals(tableau: Tableau) -> dict[tuple[str, Tree], float]:
+    """The residuals of a method for dq/dt = f(p), dp/dt = g(q), up to its order, by the root's half and tree.
+
+    What hangs from a node of q is of p and so on (Hairer, Lubich, Wanner, III.2.2): a and a_p take turns.
+    """
+    a, a_p = ([_exact(row) for row in each] for each in (tableau.a, tableau.a_p))
+    residuals = {}
+    for nodes in range(1, tableau.order + 1):
+        for tree in rooted_trees(nodes):
+            for half, b, first, second in (("q", tableau.b, a_p, a), ("p", tableau.b_p, a, a_p)):
+                phi = _alternating_phi(tree, first, second)
+                residuals[half, tree] = float(_dot(_exact(b), phi) - Fraction(1, density(tree)))
+    return residuals
+
+
+def _alternating_phi(tree: Tree, a: list[list[Fraction]], other: list[list[Fraction]]) -> list[Fraction]:
+    product = [Fraction(1)] * len(a)
+    for child in tree:
+        inner = _alternating_phi(child, other, a)
+        product = [x * _dot(row, inner) for x, row in zip(product, a, strict=True)]
+    return product
+
+
 def embedded_residuals(tableau: Tableau) -> dict[Tree, float]:
     """The residuals of the embedded method b - e, up to its order; the slope at the new point is a stage."""
     if tableau.e is None:
@@ -103,6 +127,14 @@ WORST = 1e-10  # a residual above it is a mistake; published tables of 16 digits
 @lru_cache(maxsize=64)
 def checked(tableau: Tableau) -> Tableau:
     """The tableau; ValueError naming the first condition that its step, error estimate or dense output misses."""
+    if tableau.split:
+        for (half, tree), residual in split_residuals(tableau).items():
+            if abs(residual) > WORST:
+                raise ValueError(
+                    f"tableau {tableau.name}: {'b' if half == 'q' else 'b_p'} does not have order {tree_order(tree)}: "
+                    f"{condition(tree)}, with a and a_p in turn, is wrong by {residual:.3g}"
+                )
+        return tableau
     parts = [("b", step_residuals(tableau)), ("the dense output p", dense_residuals(tableau))]
     if tableau.adaptive:
         parts.insert(1, ("b - e", embedded_residuals(tableau)))

@@ -19,8 +19,10 @@ class Outputs:
     An output closer than `slack` to the end of a step is that end.
     """
 
-    def __init__(self, y0: Array, t: Array, tableau: Tableau, record: bool, slack: float = 0.0) -> None:
-        self.t, self.tableau, self.slack = t, tableau, slack
+    def __init__(
+        self, y0: Array, t: Array, tableau: Tableau, record: bool, slack: float = 0.0, split: int | None = None
+    ) -> None:
+        self.t, self.tableau, self.slack, self.split = t, tableau, slack, split
         self.y = np.empty((len(t), len(y0)), y0.dtype)
         self.y[0] = y0
         self.output_step = np.zeros(len(t), np.int64)
@@ -56,7 +58,7 @@ class Outputs:
             self.steps.append((t, h, y, K.copy(), last_stage, extra))
         while self.inside(t_new):
             theta = (float(self.t[self._next]) - t) / h
-            self._write(y_new if theta == 1.0 else dense_output(y, K, h, self.tableau, theta))
+            self._write(y_new if theta == 1.0 else dense_output(y, K, h, self.tableau, theta, self.split))
         while self._next < len(self.t) and (last or self._at_end(t_new)):
             self._write(y_new)
         self.reached = t_new

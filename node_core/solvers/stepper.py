@@ -8,7 +8,7 @@ import numpy as np
 
 from .tableau import Tableau
 
-__all__ = ["extra_stages", "rk_step", "weighted_sum"]
+__all__ = ["extra_stages", "halves_sum", "rk_step", "weighted_sum"]
 
 Array = np.ndarray
 
@@ -21,18 +21,27 @@ def rk_step(
     h: float,
     tableau: Tableau,
     K: Array,
+    split: int | None = None,
 ) -> Array:
     """One step from (t, y) with slope f = fun(t, y); returns y_new (n,).
 
     K (dense_stages, n) is the caller's storage for the slopes; all rows of the step but the last are filled here. The
     last, fun(t + h, y_new), is left to the caller: an FSAL method needs it for the error, the others only if
-    another step or an output follows, and neither if y_new is not finite.
+    another step or an output follows, and neither if y_new is not finite. split: where the second half of the state
+    begins, for a method that treats it by a tableau of its own.
     """
-    a, b, c, inner = tableau.a, tableau.b, tableau.c, tableau.rows - 1
+    a, a_p, c, inner = tableau.dense_a, tableau.dense_a_p, tableau.dense_c, tableau.rows - 1
     K[0] = f
     for i in range(1, inner):
-        K[i] = fun(t + c[i] * h, y + weighted_sum(K[:i], a[i, :i], h))
-    return y + weighted_sum(K[:inner], b[:inner], h)
+        K[i] = fun(t + c[i] * h, y + halves_sum(K[:i], a[i, :i], a_p[i, :i], h, split))
+    return y + halves_sum(K[:inner], a[inner, :inner], a_p[inner, :inner], h, split)
+
+
+def halves_sum(K: Array, weights: Array, weights_p: Array, h: float, split: int | None) -> Array:
+    """`weighted_sum`, from component `split` on by weights_p."""
+    if split is None:
+        return weighted_sum(K, weights, h)
+    return np.concatenate([weighted_sum(K[:, :split], weights, h), weighted_sum(K[:, split:], weights_p, h)])
 
 
 def weighted_sum(K: Array, weights: Array, h: float) -> Array:

@@ -45,6 +45,9 @@ class Tableau:
         r^2 / sqrt(r^2 + 0.01 r_low^2), which falls with a power of h of its own, `error_order` + 1.
     error_order
         The power of h that the error's norm falls with, less one; embedded_order unless given.
+    a_p : (stages, stages), b_p : (stages,), or None
+        Of a method for split systems: a and b are then those of the first half of the state, q, and these those of the
+        second, p. Such a method has fixed steps and the cubic Hermite interpolant, `p_p` for p.
     as_scipy
         Whether steps are chosen as SciPy's solve_ivp does, see `control.Control`.
     extra_a : (extra, rows + extra), extra_c : (extra,), or None
@@ -75,9 +78,11 @@ class Tableau:
     extra_a: Array | None = None
     extra_c: Array | None = None
     as_scipy: bool = False
+    a_p: Array | None = None
+    b_p: Array | None = None
 
     def __post_init__(self) -> None:
-        for field in ("a", "b", "c", "extra_a", "extra_c"):
+        for field in ("a", "b", "c", "extra_a", "extra_c", "a_p", "b_p"):
             if getattr(self, field) is not None:
                 object.__setattr__(self, field, _frozen(getattr(self, field)))
         self._check_shapes()
@@ -104,11 +109,16 @@ class Tableau:
     def adaptive(self) -> bool:
         return self.e is not None
 
+    @property
+    def split(self) -> bool:
+        """Whether the two halves of the state have tableaus of their own."""
+        return self.a_p is not None
+
     @cached_property
     def fsal(self) -> bool:
         """Whether the last stage is the slope at the new point."""
         same_point = np.array_equal(self.a[-1, :-1], self.b[:-1]) and self.b[-1] == 0.0
-        return bool(self.stages > 1 and self.c[-1] == 1.0 and same_point)
+        return bool(self.stages > 1 and self.c[-1] == 1.0 and same_point and not self.split)
 
     @property
     def rows(self) -> int:
@@ -136,6 +146,23 @@ class Tableau:
         return _frozen(a)
 
     @cached_property
+    def dense_a_p(self) -> Array:
+        """dense_a of the second half of the state; dense_a itself if it has none of its own."""
+        if not self.split:
+            return self.dense_a
+        a = np.zeros((self.dense_stages, self.dense_stages))
+        a[: self.stages, : self.stages] = self.a_p
+        a[self.rows - 1, : self.stages] = self.b_p
+        return _frozen(a)
+
+    @cached_property
+    def p_p(self) -> Array:
+        """The dense output p (dense_stages, degree) of the second half of the state; likewise."""
+        if not self.split:
+            return self.p
+        return _frozen(hermite_weights(self.dense_a_p[self.rows - 1], np.eye(self.dense_stages)[self.rows - 1]))
+
+    @cached_property
     def dense_b(self) -> Array:
         """b, zero-padded to (dense_stages,)."""
         return _frozen(np.append(self.b, np.zeros(self.dense_stages - self.stages)))
@@ -154,7 +181,12 @@ class Tableau:
                 f"tableau {self.name}: with b of shape ({s},), a must be ({s}, {s}) and c ({s},), "
                 f"got {self.a.shape} and {self.c.shape}"
             )
-        for field, wanted in (("e", "embedded_order"), ("p", "dense_order"), ("extra_a", "extra_c")):
+        for field, wanted in (
+            ("e", "embedded_order"),
+            ("p", "dense_order"),
+            ("extra_a", "extra_c"),
+            ("a_p", "b_p"),
+        ):
             if (getattr(self, field) is None) != (getattr(self, wanted) is None):
                 raise ValueError(f"tableau {self.name}: {field} and {wanted} must be given together")
         for field in ("e", "e_low"):
@@ -172,12 +204,25 @@ class Tableau:
                 f"tableau {self.name}: p must be ({self.dense_stages}, degree), got shape {np.shape(self.p)}"
             )
 
+        if self.split and (self.a_p.shape != (s, s) or self.b_p.shape != (s,)):
+            raise ValueError(
+                f"tableau {self.name}: a_p must be ({s}, {s}) and b_p ({s},), got {self.a_p.shape} and {self.b_p.shape}"
+            )
+        if self.split and (self.e is not None or self.p is not None or self.extra):
+            raise ValueError(f"tableau {self.name}: with a_p there are fixed steps and the cubic interpolant alone")
+
     def _check_values(self) -> None:
         end = self.p.sum(axis=1)  # weights at theta = 1
+        sums = self.dense_a.sum(axis=1), self.dense_a_p.sum(axis=1)
         checks = [
             (not np.triu(self.dense_a).any(), "a must be strictly lower triangular (the method is explicit)"),
             (abs(self.b.sum() - 1.0) <= 1e-14, "b must sum to 1"),
-            (np.allclose(self.dense_a.sum(axis=1), self.dense_c, rtol=0, atol=1e-14), "the rows of a must sum to c"),
+            (not np.triu(self.dense_a_p).any(), "a_p must be strictly lower triangular (the method is explicit)"),
+            (not self.split or abs(self.b_p.sum() - 1.0) <= 1e-14, "b_p must sum to 1"),
+            (
+                np.all(np.min([np.abs(each - self.dense_c) for each in sums], axis=0) <= 1e-14),
+                "the rows of a must sum to c" + (", or those of a_p" if self.split else ""),
+            ),
             (self.e is None or abs(self.e.sum()) <= 1e-14, "e must sum to 0"),
             (self.e_low is None or abs(self.e_low.sum()) <= 1e-14, "e_low must sum to 0"),
             (

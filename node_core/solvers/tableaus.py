@@ -8,9 +8,10 @@ from .dop853 import DOP853
 from .embedded_pairs import ADAPTIVE_HEUN, BOSH3, CASH_KARP, DOPRI5, FEHLBERG2, FEHLBERG45, TSIT5
 from .fixed_methods import EULER, HEUN2, HEUN3, MIDPOINT, RALSTON, RK4, RK38, SSPRK3
 from .high_order_methods import DOPRI8
+from .symplectic_methods import LEAPFROG, SYMPLECTIC_EULER, VELOCITY_VERLET, YOSHIDA4
 from .tableau import Tableau
 
-__all__ = ["METHODS", "Method", "methods", "tableau"]
+__all__ = ["METHODS", "SPLIT_METHODS", "Method", "methods", "tableau"]
 
 FIXED = (EULER, MIDPOINT, HEUN2, RALSTON, HEUN3, SSPRK3, RK4, RK38)
 ADAPTIVE = (ADAPTIVE_HEUN, FEHLBERG2, BOSH3, FEHLBERG45, CASH_KARP, DOPRI5, TSIT5, DOPRI8)
@@ -20,17 +21,21 @@ SCIPY = (
     DOP853,
 )
 METHODS: dict[str, Tableau] = {m.name: m for m in (*FIXED, *ADAPTIVE, *SCIPY)}
+SPLIT_METHODS: dict[str, Tableau] = {m.name: m for m in (SYMPLECTIC_EULER, LEAPFROG, VELOCITY_VERLET, YOSHIDA4)}
+ALL = {**METHODS, **SPLIT_METHODS}
 
 # Known names of methods still to come: a user who types one has made no mistake.
 PLANNED = (
-    "explicit_adams", "implicit_adams", "vern7", "vern9", "symplectic_euler", "leapfrog", "velocity_verlet",
-    "yoshida4", "Radau", "BDF", "LSODA",
+    "explicit_adams", "implicit_adams", "vern7", "vern9", "Radau", "BDF", "LSODA",
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Method:
-    """What `methods()` says of a method. `kind` is "fixed" or "adaptive"."""
+    """What `methods()` says of a method.
+
+    kind: "fixed", "adaptive", or "symplectic": of fixed steps, for split systems (q, p).
+    """
 
     name: str
     order: int
@@ -48,42 +53,42 @@ def tableau(name: str | Tableau) -> Tableau:
     ValueError with the nearest names for any other.
     """
     if isinstance(name, Tableau):
-        if METHODS.get(name.name) is name:
+        if ALL.get(name.name) is name:
             return name
         from .order import checked  # for a user's own only: fractions take time to import
 
         return checked(name)
     if not isinstance(name, str):
-        raise TypeError(f"method must be a name, one of {', '.join(METHODS)}, or a Tableau, got {type(name).__name__}")
-    if name in METHODS:
-        return METHODS[name]
+        raise TypeError(f"method must be a name, one of {', '.join(ALL)}, or a Tableau, got {type(name).__name__}")
+    if name in ALL:
+        return ALL[name]
     planned = {known.lower(): known for known in PLANNED}
     if name.lower() in planned:
-        raise NotImplementedError(f"method {name!r} does not exist yet; there are {', '.join(METHODS)}")
+        raise NotImplementedError(f"method {name!r} does not exist yet; there are {', '.join(ALL)}")
     import difflib  # for this message only
 
     later = [planned[near] for near in difflib.get_close_matches(name.lower(), planned, n=3, cutoff=0.6)]
-    known = {method.lower(): method for method in METHODS}
+    known = {method.lower(): method for method in ALL}
     nearest = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.6 if later else 0.4)
     if name.lower() in known:  # only the case is wrong
         nearest, later = [name.lower()], []
     nearest = [known[near] for near in nearest]
     hint = f"did you mean {' or '.join(map(repr, nearest))}? " if nearest else ""
     hint += f"Planned, but not there yet: {', '.join(map(repr, later))}. " if later else ""
-    raise ValueError(f"method {name!r} is not known; {hint}There are {', '.join(METHODS)}")
+    raise ValueError(f"method {name!r} is not known; {hint}There are {', '.join(ALL)}")
 
 
 def methods() -> list[Method]:
-    """Every method, in the order of METHODS."""
+    """Every method, those for split systems last."""
     return [
         Method(
             m.name,
             m.order,
-            "adaptive" if m.adaptive else "fixed",
+            "symplectic" if m.split else "adaptive" if m.adaptive else "fixed",
             m.stages,
             m.fsal,
             m.dense_order,
             m.description,
         )
-        for m in METHODS.values()
+        for m in ALL.values()
     ]

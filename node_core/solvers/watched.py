@@ -89,7 +89,7 @@ def watched(
         return Trajectory(y[:written], end, y_end, Stats(**counts), stopped, error, record)
     control.check_size(len(y0))
     slack = 0.0 if adaptive or control.step_size is None else same_time_slack(t)
-    outputs, stats = Outputs(y0, t, tableau, keep is not None, slack), Stats()
+    outputs, stats = Outputs(y0, t, tableau, keep is not None, slack, control.split), Stats()
     loop = adaptive_loop if adaptive else fixed_loop
     try:
         end = loop(fun, y0.copy(), t, tableau, control, outputs, stats, watch)
