@@ -12,6 +12,7 @@ from .autodiff import jvp, stop_gradient, tree
 from .autodiff.node import concrete, lift
 from .autodiff.primitive import is_traced
 from .program import Field
+from .program.trace import TraceError, is_recorded
 from .solve import ATOL, RTOL, checked_problem, odeint
 from .solvers import SolverError, Tableau
 from .solvers.events import Events, checked_event
@@ -53,6 +54,8 @@ def odeint_event(
     >>> round(t, 6), round(float(y[1]), 6)
     (0.451524, -4.429447)
     """
+    if any(is_recorded(leaf) for leaf in tree.flatten((y0, t0, args))[0]):
+        raise TraceError("when an event comes is a matter of values; odeint_event cannot be recorded in a graph")
     start = float(concrete(t0))
     end = _end(start, t_max, reverse_time)
     plain = tree.map(_plain, (y0, args))

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from .autodiff import tree
+from .autodiff.node import concrete
 from .autodiff.primitive import is_traced
 from .program import Field
 from .program.trace import user_stacklevel
-from .solve import checked_backend, half_of, odeint
+from .solve import checked_backend, checked_norm, half_of, odeint
 from .solvers import Control, SolverError, Stats, Tableau, tableau
 from .solvers.dense import DenseSolution
 from .solvers.events import Event, Events, checked_event
@@ -27,7 +28,7 @@ MESSAGES = {
     1: "A termination event occurred.",
 }
 SCIPYS = ("RK23", "RK45", "DOP853", "Radau", "BDF", "LSODA")
-NO_EFFECT = ("jac", "jac_sparsity", "lband", "uband", "min_step")  # of SciPy's implicit methods
+TOLD = ("rtol", "atol", "first_step", "max_step")  # SciPy's; its others are for implicit methods
 CONTROLS = ("max_num_steps", "safety", "min_factor", "max_factor", "norm", "controller", "step_size")
 LEAST_RTOL = 100 * float(np.finfo(float).eps)
 
@@ -249,10 +250,12 @@ def _differentiable(
     """The result at t_eval by `odeint`, whose y carries gradients."""
     if not len(times):
         raise ValueError("solve_ivp: `t_eval` is empty; there is nothing to differentiate")
+    _control(rule, options, _state(tree.map(concrete, y0)), abs(span[1] - span[0]))  # warns and refuses as ever
+    options = {name: value for name, value in options.items() if name in (*CONTROLS, *TOLD)}
     inside = [s for s in times if s not in span]
     grid = np.array([span[0], *inside, span[1]])
     rows = np.flatnonzero(np.isin(grid, times))
-    options = {"rtol": 1e-3, "atol": 1e-6, **{k: v for k, v in options.items() if k not in NO_EFFECT}}
+    options = {"rtol": 1e-3, "atol": 1e-6, **options}
     if options.get("max_step") == math.inf:
         del options["max_step"]
     ys = odeint(fun, y0, grid, args=args, method=rule, gradient=gradient, backend=backend, **options)
@@ -355,7 +358,7 @@ def _state(y0: Any) -> Array:
 
 def _control(rule: Tableau, options: dict, y0: Array, span: float) -> Control:
     """SciPy's options, with its defaults, and ours."""
-    without = [name for name in options if name not in (*CONTROLS, "rtol", "atol", "first_step", "max_step")]
+    without = [name for name in options if name not in (*CONTROLS, *TOLD)]
     if without:
         told = ", ".join(f"`{name}`" for name in without)
         message = f"The following arguments have no effect for a chosen solver: {told}."
@@ -379,6 +382,10 @@ def _control(rule: Tableau, options: dict, y0: Array, span: float) -> Control:
         raise ValueError(f"`first_step` exceeds bounds: {first_step!r} is more than the length of t_span, {span}")
     if not rule.adaptive and "step_size" not in given:
         raise ValueError(f"{rule.name} takes fixed steps; give step_size")
+    if given.get("step_size") is not None and not math.isfinite(span):
+        raise ValueError("fixed steps (step_size) need a t_span that ends at a finite time")
+    if "norm" in given:
+        given["norm"] = checked_norm(given["norm"])
     if rule.as_scipy:
         given = {"controller": "I", "as_scipy": True, **given}
     given = {"max_num_steps": 2**62, **given, **({"split": half_of(rule, y0)} if rule.split else {})}

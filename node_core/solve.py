@@ -19,7 +19,7 @@ from .solvers import Control, Stats, Tableau, checked_times, tableau
 from .solvers.times import is_monotone
 from .solvers.watched import Watch, rk
 
-__all__ = ["checked_backend", "checked_options", "checked_problem", "odeint", "odeint_adjoint"]
+__all__ = ["checked_backend", "checked_norm", "checked_options", "checked_problem", "odeint", "odeint_adjoint"]
 
 # The defaults are these very objects, so that `rtol is RTOL` tells a default from a value that was given.
 RTOL, ATOL = float("1e-6"), float("1e-8")
@@ -129,6 +129,8 @@ def _solved(
             error.partial = (_outputs(field, solve._shaped(error.partial[0])), error.partial[1])
         raise
     out = _outputs(field, ys)
+    if control.watch is not None and is_recorded(ys):
+        raise TraceError("a callback may end a solve anywhere, and has effects; a graph of odeint has no callbacks")
     if full_output and is_recorded(ys):
         raise TraceError("the statistics of a solve (full_output=True) are those of one call; a graph has many")
     return (out, solve.stats) if full_output else out
@@ -176,6 +178,8 @@ def _distinct(t: Any) -> tuple[Any, Any]:
     new = np.append(True, values[1:] != values[:-1])
     if new.all() or new.sum() == 1:
         return t, None
+    if is_recorded(t):
+        raise TraceError("which times are repeated is a matter of values; a graph of odeint is for times that differ")
     return (t if hasattr(t, "dtype") else np.asarray(t, float))[np.flatnonzero(new)], np.cumsum(new) - 1
 
 
@@ -394,8 +398,6 @@ def _control(rule: Tableau, y0: Any, field: Field, rtol: Any, atol: Any, options
         raise ValueError(f"rtol and atol do not go with {rule.name}, which is fixed-step; give step_size")
     for name, value in options.items():
         number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
-        if name == "norm" and not (value is None or callable(value) or value in ("rms", "max")):
-            raise TypeError(f'norm must be "rms", "max", or a function from a vector (n,) to a float, got {value!r}')
         if name in CALLBACKS and not callable(value):
             raise TypeError(f"{name} must be callable as {name}(t, y, h), got {value!r}")
         if name in ("controller", "on_min_step", "step_t", *CALLBACKS):
@@ -411,9 +413,8 @@ def _control(rule: Tableau, y0: Any, field: Field, rtol: Any, atol: Any, options
         warnings.warn(message, RuntimeWarning, stacklevel=user_stacklevel())
     if not rule.adaptive:
         options = {"max_num_steps": 2**62, **options}  # the grid is the user's own
-    norm = options.get("norm")
-    if norm is not None:
-        options = {**options, "norm": None if norm == "rms" else norm if norm == "max" else _checked_norm(norm)}
+    if "norm" in options:
+        options = {**options, "norm": checked_norm(options["norm"])}
     if any(name in CALLBACKS for name in options):
         options = _with_watch(options, field)
     if rule.split:
@@ -468,8 +469,12 @@ def _unknown_option(name: str, rule: Tableau, allowed: tuple) -> str:
     return f"odeint has no option {name!r}; {hint}"
 
 
-def _checked_norm(norm: Callable) -> Callable:
-    """norm with its result checked: neither backend could name what is wrong with it."""
+def checked_norm(norm: Any) -> Any:
+    """The norm as Control has it; a function with its result checked: neither backend could name what is wrong."""
+    if norm is None or (isinstance(norm, str) and norm in ("rms", "max")):
+        return None if norm == "rms" else norm
+    if not callable(norm):
+        raise TypeError(f'norm must be "rms", "max", or a function from a vector (n,) to a float, got {norm!r}')
 
     def checked(scaled: np.ndarray) -> float:
         value = norm(scaled)

@@ -135,3 +135,11 @@ def test_a_sign_that_changes_without_a_slope_has_no_derivative():
     assert loss(np.zeros(1)) == pytest.approx(1.0)
     with pytest.raises(nc.SolverError, match="passes zero without a slope; its time has no derivative"):
         nc.grad(loss)(np.zeros(1))
+
+
+def test_within_a_compiled_function_the_event_is_sought_at_every_call():
+    compiled = nc.compile(lambda h: ground(np.stack([h, 0.0 * h]), 0.0, G)[0])
+    with pytest.warns(RuntimeWarning, match="when an event comes is a matter of values"):
+        first = compiled(np.float64(1.0))
+    assert first == pytest.approx(math.sqrt(2 / G))
+    assert compiled(np.float64(4.0)) == pytest.approx(math.sqrt(8 / G))

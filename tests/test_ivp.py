@@ -320,6 +320,9 @@ def with_attributes(function, **attributes):
         ({"max_step": 0}, ValueError, "`max_step` must be positive"),
         ({"first_step": -1}, ValueError, "`first_step` must be positive"),
         ({"first_step": 5}, ValueError, "`first_step` exceeds bounds"),
+        ({"norm": "foo"}, TypeError, 'norm must be "rms", "max"'),
+        ({"t_span": (0, np.inf), "method": "rk4", "step_size": 0.1}, ValueError, "need a t_span that ends at a finite"),
+        ({"t_span": (0, np.inf), "step_size": 0.1}, ValueError, "need a t_span that ends at a finite time"),
         ({"fun": 3}, TypeError, "fun must be callable"),
         ({"fun": lambda t, y: [1.0, 2.0, 3.0]}, ValueError, r"y0's shape \(2,\), got shape \(3,\)"),
         ({"events": 3}, TypeError, "int"),
@@ -387,6 +390,24 @@ def test_y_at_the_times_of_t_eval_is_differentiable():
             assert abs((moved[0] - moved[1]) / 2e-5 - np.asarray(slope)[j]) < 1e-5
     with pytest.raises(NotImplementedError, match="differentiable at the times of t_eval"):
         nc.grad(lambda y0: np.sum(nc.solve_ivp(oscillator, (0, 1), y0).y))(np.array([1.0, 0.0]))
+
+
+@BACKENDS
+def test_the_norm_is_that_of_odeint(backend):
+    found = [nc.solve_ivp(**plain(norm=norm, backend=backend)).nfev for norm in (None, "rms", "max")]
+    assert found[0] == found[1] == nc.solve_ivp(**plain()).nfev
+    assert found[2] >= found[0]
+
+
+def test_options_mean_the_same_where_gradients_are_taken():
+    def end(y0, **options):
+        return np.sum(nc.solve_ivp(oscillator, (0, 1), y0, t_eval=[0.5, 1.0], **options).y)
+
+    y0 = np.array([1.0, 0.0])
+    with pytest.warns(UserWarning, match="no effect for a chosen solver: `foo`"):
+        nc.grad(lambda y: end(y, foo=3))(y0)
+    with pytest.raises(ValueError, match="`first_step` exceeds bounds"):
+        nc.grad(lambda y: end(y, first_step=5.0))(y0)
 
 
 def test_a_function_that_branches_on_values_is_called_with_one_warning():

@@ -282,3 +282,16 @@ def test_the_bar_tells_how_far_the_solve_has_got(tqdm, monkeypatch, capsys):
             assert bar.bar.n == 25.0
     if not tqdm:
         assert "t = 2 of 8, 25 %, 6 s left" in capsys.readouterr().err
+
+
+def test_within_a_compiled_function_repeated_times_and_callbacks_are_looked_at_at_every_call():
+    repeated = nc.compile(lambda t: nc.odeint(lambda t, y: -y, np.ones(1), t)[:, 0])
+    with pytest.warns(RuntimeWarning, match="which times are repeated is a matter of values"):
+        np.testing.assert_allclose(repeated(np.array([0.0, 1.0, 1.0])), np.exp([0.0, -1.0, -1.0]), rtol=1e-6)
+    np.testing.assert_allclose(repeated(np.array([0.0, 0.5, 2.0])), np.exp([0.0, -0.5, -2.0]), rtol=1e-6)
+
+    t = np.array([0.0, 1.0, 2.0])
+    stopped = nc.compile(lambda y0: np.sum(nc.odeint(lambda t, y: -y, y0, t, on_accept=lambda t, y, h: y[0] < 0.3)))
+    with pytest.warns(RuntimeWarning, match="a graph of odeint has no callbacks"):
+        assert stopped(np.ones(1)) == pytest.approx(1 + np.exp(-1), rel=1e-6)
+    assert stopped(np.array([9.0])) == pytest.approx(9 * (1 + np.exp(-1) + np.exp(-2)), rel=1e-6)
