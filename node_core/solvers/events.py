@@ -2,7 +2,8 @@
 
 In every accepted step the event functions are looked at where it ends and at four points within it, on the dense
 output; and where three neighbours suggest that the function turns round before it gets to zero, at that turning point,
-too. So two roots in one step are found as one is. Between two points of different signs the root is found to 4 eps.
+too. So most pairs of roots in one step are found; not those in the first or the last part of a long step. Between two
+points of different signs the root is found to 4 eps.
 """
 
 from __future__ import annotations
