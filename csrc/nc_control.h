@@ -135,7 +135,8 @@ static inline int nc_poll(struct nc_pulse *pulse, const struct nc_problem *probl
 }
 
 /* Grid of the fixed-step loop: equal steps from t[0] computed as products, not sums, the last one shortened.
- * Times closer than `slack` are the same point, so that rounding in step_size makes no sliver. */
+ * Times closer than `slack`, at most a thousandth of a step, are the same point, so that rounding in step_size makes
+ * no sliver. */
 struct nc_grid {
     const double *t;  // (m,)
     ptrdiff_t m;
@@ -150,6 +151,7 @@ static inline struct nc_grid nc_grid_make(const double *t, ptrdiff_t m, double s
     double slack = 4.0 * eps * nc_max(fabs(t[0]), fabs(t[m - 1]));
     struct nc_grid grid = {t, m, 0.0, slack, m - 1};
     if (step_size == 0.0) return grid;
+    slack = grid.slack = nc_min(slack, 1e-3 * step_size);  // to a far end t is rounded by more than a step
     double span = t[m - 1] - t[0];
     double ratio = fabs(span) / step_size;
     double steps = ceil(ratio - 4.0 * eps * ratio - slack / step_size);

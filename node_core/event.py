@@ -98,8 +98,7 @@ def _found(
     flat = np.ascontiguousarray(tree.ravel(y0)[0])
     field.check_finite(flat)
     events.begin(start, flat)
-    if events.values[0] == 0.0:
-        events.values[0] = None  # that of just after the start counts
+    events.zero_counts = False
     run = field.compiled(start, flat) if backend == "compiled" else None
     found = watched(
         field if run is None else run, flat, np.array([start, end]), rule, control,

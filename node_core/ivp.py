@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from .autodiff import tree
-from .autodiff.node import concrete
+from .autodiff.node import concrete, lift
 from .autodiff.primitive import is_traced
 from .program import Field
+from .program.purity import close
 from .program.trace import user_stacklevel
 from .solve import checked_backend, checked_norm, half_of, odeint
-from .solvers import Control, SolverError, Stats, Tableau, tableau
+from .solvers import Control, Run, SolverError, Stats, Tableau, tableau
 from .solvers.dense import DenseSolution
 from .solvers.events import Event, Events, checked_event
 from .solvers.watched import Trajectory, Watch, watched
@@ -92,7 +93,8 @@ def solve_ivp(
                   max_num_steps (no limit), safety, min_factor, max_factor, norm, controller; step_size of a fixed-step
                   method. SciPy's others have no effect, as there, and a warning says so.
 
-    Returns an OdeResult. A failed solve is status -1 with its message, and what there is of it.
+    Returns an OdeResult. A failed solve is status -1 with its message, and what there is of it; with traced values it
+    is a SolverError, and nfev is None.
     Raises ValueError or TypeError for what cannot be meant; what fun or an event raises comes through.
 
     >>> sol = solve_ivp(lambda t, y: -0.5 * y, (0, 10), [2, 4], rtol=1e-8, atol=1e-8, t_eval=[0, 10])
@@ -112,7 +114,7 @@ def solve_ivp(
                 "solve_ivp is differentiable at the times of t_eval; dense_output and events are not, yet"
             )
         return _differentiable(_callable(fun, vectorized, np.shape(y0)), (start, end), y0, rule, times, args, backend,
-                               gradient, options)  # fmt: skip
+                               gradient, options, events)  # fmt: skip
     y0 = _state(y0)
     control = _control(rule, options, y0, abs(end - start))
     field = Field(_callable(fun, vectorized, y0.shape), y0, args)
@@ -130,8 +132,10 @@ class _Problem:
         self.field, self.rule, self.control, self.backend = field, rule, control, backend
         self.events, self.times, self.dense = Events(events, rule, field, control.split), times, dense
         self.stats, self.t, self.y = Stats(), [], []
+        self.run: Run | None = None  # of the present solve: what stands for field in C
+        self.stale = False  # whether it gave another answer than field itself
         slopes = "all" if dense else "end" if events else "stages"
-        self.watch = Watch(self.events.look if events else None, acceptances=bool(events), slopes=slopes)
+        self.watch = Watch(self._look if events else None, acceptances=bool(events), slopes=slopes)
 
     def solve(self, start: float, end: float, y0: Array, with_events: bool) -> OdeResult:
         """From start to end, or to a terminal event."""
@@ -143,10 +147,10 @@ class _Problem:
             self._put([start], [y0])
         else:
             self._put([s for s in self.times if s == start], [y0])
+        if start == end or len(y0) == 0:  # nothing to integrate
+            self._end_without_steps(start, end, y0, sol)
+            return self._result(status, message, sol, with_events)
         while True:
-            if start == end or len(y0) == 0:  # nothing to integrate
-                self._end_without_steps(start, end, y, sol)
-                break
             found = self._one_solve(t, end, y)
             ended = self.events.ended
             stop, y = (found.t, found.y_end) if ended is None else ended[1:]
@@ -158,6 +162,8 @@ class _Problem:
                 status, message = -1, _failed(found.error)
                 break
             if ended is None:
+                if self.stale and t != end:
+                    continue
                 break
             if self.events.is_terminal():
                 status, message = 1, MESSAGES[1]
@@ -174,9 +180,7 @@ class _Problem:
         """From (t, y) until the end, a failure, or an event that ends it or resets the state."""
         self.events.begin(t, y)
         grid = [t, end] if self.times is None else [t, *self._between(t, end), end]
-        fun = self.field
-        if self.backend == "compiled":
-            fun = self.field.compiled(t, y) or self.field
+        fun = self._fun(t, y)
         keep = "slopes" if self.dense else "states" if self.times is None else None
         found = watched(
             fun, y, np.array(grid), self.rule, self.control, self.watch,
@@ -185,6 +189,35 @@ class _Problem:
         for name in ("nfev", "naccepted", "nrejected"):
             setattr(self.stats, name, getattr(self.stats, name) + getattr(found.stats, name))
         return found
+
+    def _fun(self, t: float, y: Array) -> Any:
+        """What the loop evaluates: a Run of the field's Program, or the field."""
+        if self.backend != "compiled":
+            return self.field
+        self.run = None if self.stale else self.field.compiled(t, y)
+        if self.run is not None and self.events.events and not self._agrees(t, y):
+            self.run, self.stale = None, True
+        if self.stale:
+            warnings.warn(
+                f"fun reads something that an event changes (at t = {t:.6g} it is another function than before); it is "
+                'called back from there on; give backend="callback", or put what changes into the state',
+                RuntimeWarning, stacklevel=user_stacklevel(),
+            )  # fmt: skip
+            self.backend = "callback"
+        return self.field if self.run is None else self.run
+
+    def _look(self, moment: int, t: float, h: float, y: Array, t_new: float, y_new: Array, K: Array, rows: int) -> bool:
+        """After an accepted step: whether an event ends the solve there, or has made fun another function."""
+        if self.events.look(moment, t, h, y, t_new, y_new, K, rows):
+            return True
+        self.stale = self.run is not None and not self._agrees(t_new, y_new)
+        return self.stale
+
+    def _agrees(self, t: float, y: Array) -> bool:
+        """Whether the Program's slope is what fun itself gives: events may have effects that fun reads."""
+        own = y.copy()
+        own.flags.writeable = False
+        return close(self.run.evaluate(t, np.ascontiguousarray(y)), self.field(t, own))
 
     def _between(self, t: float, end: float) -> list[float]:
         """The times of t_eval strictly between."""
@@ -195,7 +228,8 @@ class _Problem:
         """The outputs of a solve from t to stop, where the state is y."""
         if self.times is None:
             record = found.record
-            self._put([*record.t[1:], stop], [*record.y[1:], y])
+            if len(record.t):  # a solve may fail at its first step
+                self._put([*record.t[1:], stop], [*record.y[1:], y])
             return
         sign = 1.0 if end > t else -1.0
         between = [s for s in self._between(t, end) if sign * (s - stop) < 0]
@@ -245,23 +279,25 @@ class _Problem:
 
 def _differentiable(
     fun: Callable, span: tuple[float, float], y0: Any, rule: Tableau, times: Array, args: tuple, backend: str,
-    gradient: str, options: dict,
+    gradient: str, options: dict, events: Any,
 ) -> OdeResult:  # fmt: skip
-    """The result at t_eval by `odeint`, whose y carries gradients."""
+    """The result at t_eval by `odeint`, whose y carries gradients; a failed solve is a SolverError."""
     if not len(times):
         raise ValueError("solve_ivp: `t_eval` is empty; there is nothing to differentiate")
-    _control(rule, options, _state(tree.map(concrete, y0)), abs(span[1] - span[0]))  # warns and refuses as ever
+    control = _control(rule, options, _state(tree.map(concrete, y0)), abs(span[1] - span[0]))
     options = {name: value for name, value in options.items() if name in (*CONTROLS, *TOLD)}
-    inside = [s for s in times if s not in span]
-    grid = np.array([span[0], *inside, span[1]])
-    rows = np.flatnonzero(np.isin(grid, times))
-    options = {"rtol": 1e-3, "atol": 1e-6, **options}
-    if options.get("max_step") == math.inf:
-        del options["max_step"]
-    ys = odeint(fun, y0, grid, args=args, method=rule, gradient=gradient, backend=backend, **options)
+    if span[0] == span[1]:
+        ys = lift(y0)[None]
+    else:
+        inside = [s for s in times if s not in span]
+        grid = np.array([span[0], *inside, span[1]])
+        rows = np.flatnonzero(np.isin(grid, times))
+        options = {"atol": 1e-6, **options, "rtol": control.rtol}
+        ys = odeint(fun, y0, grid, args=args, method=rule, gradient=gradient, backend=backend, **options)
+        ys = ys[rows[0] : rows[-1] + 1]
     return OdeResult(
-        t=times, y=ys[rows[0] : rows[-1] + 1].T, sol=None, t_events=None, y_events=None, nfev=None, njev=0, nlu=0,
-        status=0, message=MESSAGES[0], success=True,
+        t=times, y=ys.T, sol=None, t_events=None if events is None else [], y_events=None if events is None else [],
+        nfev=None, njev=0, nlu=0, status=0, message=MESSAGES[0], success=True,
     )  # fmt: skip
 
 
@@ -275,8 +311,9 @@ def is_traced_tree(values: Any) -> bool:
 
 def _method(method: Any) -> Tableau:
     """A method by name, SciPy's class of that name, or a Tableau."""
-    if isinstance(method, type) and method.__name__ in SCIPYS:
-        method = method.__name__
+    if isinstance(method, type):  # SciPy's, or one made from it
+        own = (c.__name__ for c in method.__mro__ if c.__module__.startswith("scipy.") and c.__name__ in SCIPYS)
+        method = next(own, method)
     if isinstance(method, str) and method in ("Radau", "BDF", "LSODA"):
         raise NotImplementedError(f"method {method!r} comes with the stiff solvers; there are RK23, RK45 and DOP853, "
                                   "and all of nc.methods()")  # fmt: skip
@@ -382,8 +419,8 @@ def _control(rule: Tableau, options: dict, y0: Array, span: float) -> Control:
         raise ValueError(f"`first_step` exceeds bounds: {first_step!r} is more than the length of t_span, {span}")
     if not rule.adaptive and "step_size" not in given:
         raise ValueError(f"{rule.name} takes fixed steps; give step_size")
-    if given.get("step_size") is not None and not math.isfinite(span):
-        raise ValueError("fixed steps (step_size) need a t_span that ends at a finite time")
+    if rule.adaptive and "step_size" in given:
+        raise ValueError(f"step_size does not go with {rule.name}, which is adaptive; see nc.methods()")
     if "norm" in given:
         given["norm"] = checked_norm(given["norm"])
     if rule.as_scipy:

@@ -1,13 +1,14 @@
 """Events: where a function of time and state passes through zero, found while a solve runs.
 
 In every accepted step the event functions are looked at where it ends and at four points within it, on the dense
-output; and where three neighbours suggest that the function turns round before it gets to zero, at that turning point,
-too. So most pairs of roots in one step are found; not those in the first or the last part of a long step. Between two
-points of different signs the root is found to 4 eps.
+output; and wherever a parabola through three neighbours turns round towards zero, at its turning point, too. So two
+roots in one step are found as one is, unless the function dips between all of these points. Between two points of
+different signs the root is found to 4 eps.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from .._kernels import rk
 from .interpolation import dense_output
 from .roots import bracketed_root
 from .stepper import extra_stages, weighted_sum
@@ -24,7 +26,10 @@ __all__ = ["Event", "Events", "checked_event"]
 
 Array = np.ndarray
 WITHIN = (0.2, 0.4, 0.6, 0.8)  # of a step
-JUST_AFTER = 1e-3  # of a step: where the sign of an event that has just been reset is looked at
+ROUNDS = 2  # of looking for turning points
+SOON = 1e-12  # of a step: where the sign of an event that has just been reset is first looked at
+EPS = float(np.finfo(float).eps)
+Sample = tuple[float, float]  # (theta, value)
 
 
 @dataclass(frozen=True)
@@ -71,25 +76,27 @@ class Events:
         self, events: Sequence[Event], tableau: Tableau, fun: Callable[[float, Array], Array], split: int | None = None
     ) -> None:
         self.events, self.tableau, self.fun, self.split = events, tableau, fun, split
+        self.cubic = hermite_weights(tableau.dense_b, np.eye(tableau.dense_stages)[tableau.rows - 1])
         self.times: list[list[float]] = [[] for _ in events]
         self.states: list[list[Array]] = [[] for _ in events]
+        self.values: list[float] = []  # at the start of the step to come
         self.ended: tuple[int, float, Array] | None = None
+        self.zero_counts = True  # a zero at the start of the first solve is an event
+        self.noise: dict[int, float] = {}  # of an event just reset: what may be a rounded zero
         self.nfev = 0  # evaluations of fun for the dense output
 
     def begin(self, t: float, y: Array) -> None:
-        """A solve begins at (t, y); an event that has just been reset is not one there again."""
-        fired = None if self.ended is None else self.ended[0]
-        self.values: list[float | None] = [
-            None if i == fired else self._value(i, t, y) for i in range(len(self.events))
-        ]
+        """A solve begins at (t, y)."""
+        self.values = [self._value(i, t, y) for i in range(len(self.events))]
         self.ended = None
 
     def look(
         self, moment: int, t: float, h: float, y: Array, t_new: float, y_new: Array, K: Array, evaluated: int
     ) -> bool:
         """An accepted step, as a watcher gets it: whether the solve ends within it."""
-        step = _Step(self, t, h, y, t_new, y_new, K, self.tableau.extra > 0 and evaluated < 2)
+        step = _Step(self, t, h, y, t_new, y_new, K, self.tableau.extra > 0 and evaluated != rk.SLOPES["all"])
         found = [(step.theta_of(root), i, root) for i in range(len(self.events)) for root in step.roots(i)]
+        self.zero_counts, self.noise = False, {}
         for _, i, root in sorted(found):
             state = step.state_at(root)
             self.times[i].append(root)
@@ -97,6 +104,7 @@ class Events:
             event = self.events[i]
             if len(self.times[i]) >= event.terminal or event.reset is not None:
                 self.ended = (i, root, state)
+                self.noise = {i: step.noise(i, root)}
                 return True
         self.values = step.ends
         return False
@@ -131,8 +139,7 @@ class _Step:
         self.of, self.t, self.h, self.y, self.t_new, self.y_new = of, t, h, y, t_new, y_new
         self.K, self.bare = K, bare
         indices = range(len(of.events))
-        self.ends: list[float | None] = [of._value(i, t_new, y_new) for i in indices]
-        self.cubic = hermite_weights(of.tableau.dense_b, np.eye(of.tableau.dense_stages)[of.tableau.rows - 1])
+        self.ends = [of._value(i, t_new, y_new) for i in indices]
         self.samples = [self._samples(i) for i in indices]
         if bare and any(self._crossings(i) for i in indices):
             self._evaluate_extra()
@@ -147,7 +154,7 @@ class _Step:
         if theta == 1.0:
             return self.y_new
         if self.bare:
-            return self.y + weighted_sum(self.K, self.cubic @ theta ** np.arange(1.0, 4.0), self.h)
+            return self.y + weighted_sum(self.K, self.of.cubic @ theta ** np.arange(1.0, 4.0), self.h)
         return dense_output(self.y, self.K, self.h, self.of.tableau, theta, self.of.split)
 
     def theta_of(self, t: float) -> float:
@@ -156,48 +163,59 @@ class _Step:
     def state_at(self, t: float) -> Array:
         return self.state(self.theta_of(t))
 
-    def _samples(self, i: int) -> list[tuple[float, float]]:
+    def _samples(self, i: int) -> list[Sample]:
         """(theta, value) of event i, in order, the step's ends included."""
-        start = self.of.values[i]
-        first = (JUST_AFTER, self._at(i, JUST_AFTER)) if start is None else (0.0, start)
-        samples = [first, *((theta, self._at(i, theta)) for theta in WITHIN), (1.0, self.ends[i])]
-        turning = [self._turning_point(*samples[k : k + 3]) for k in range(len(samples) - 2)]
-        samples += [(theta, self._at(i, theta)) for theta in turning if theta is not None]
-        return sorted(samples)
+        samples = [self._start(i), *((theta, self._at(i, theta)) for theta in WITHIN), (1.0, self.ends[i])]
+        for _ in range(ROUNDS):
+            triples = zip(samples, samples[1:], samples[2:], strict=False)
+            turning = {theta for theta in itertools.starmap(_turning_point, triples) if theta is not None}
+            samples = sorted([*samples, *((theta, self._at(i, theta)) for theta in turning)])
+        return samples
+
+    def _start(self, i: int) -> Sample:
+        """The first sample of event i; where it has just been reset to a rounded zero, the first one that is not."""
+        theta, value, noise = 0.0, self.of.values[i], self.of.noise.get(i, -1.0)
+        while abs(value) <= noise and theta < WITHIN[0] / 8:
+            theta = 8.0 * theta or SOON
+            value = self._at(i, theta)
+        return theta, value
+
+    def noise(self, i: int, root: float) -> float:
+        """How far from zero rounding may leave event i where it is zero: at its root, and of its values about it."""
+        left = abs(self.of._value(i, root, self.state_at(root)))
+        return 8.0 * (left + EPS * max(abs(value) for _, value in self.samples[i]))
 
     def _at(self, i: int, theta: float) -> float:
         return self.of._value(i, self.t + theta * self.h, self.state(theta))
 
-    @staticmethod
-    def _turning_point(a: tuple[float, float], b: tuple[float, float], c: tuple[float, float]) -> float | None:
-        """Where the parabola through three points of one sign is nearest to zero, if that is among them."""
-        (x0, f0), (x1, f1), (x2, f2) = a, b, c
-        if not (f0 > 0) == (f1 > 0) == (f2 > 0) or not abs(f1) <= min(abs(f0), abs(f2)):
-            return None
-        left, right = (f1 - f0) / (x1 - x0), (f2 - f1) / (x2 - x1)
-        if left == right:
-            return None
-        theta = 0.5 * (x0 + x1) - 0.5 * left * (x2 - x0) / (right - left)
-        return theta if x0 < theta < x2 and theta != x1 else None
-
-    def _crossings(self, i: int) -> list[tuple[tuple[float, float], tuple[float, float]]]:
-        """Neighbouring samples of event i between which it passes through zero in its direction."""
-        direction = self.of.events[i].direction
-        found = []
-        for a, b in zip(self.samples[i], self.samples[i][1:], strict=False):
-            up, down = a[1] <= 0 <= b[1], a[1] >= 0 >= b[1]
+    def _crossings(self, i: int) -> list[tuple[Sample, Sample]]:
+        """Neighbouring samples of event i between which it passes through zero, or gets there, in its direction."""
+        direction, found = self.of.events[i].direction, []
+        for k, (a, b) in enumerate(itertools.pairwise(self.samples[i])):
+            begins = k == 0 and self.of.zero_counts and a[1] == 0.0
+            up = b[1] > 0.0 if begins else a[1] < 0.0 <= b[1]
+            down = b[1] < 0.0 if begins else a[1] > 0.0 >= b[1]
             if (up and direction >= 0) or (down and direction <= 0):
                 found.append((a, b))
         return found
 
     def roots(self, i: int) -> list[float]:
-        """The times of event i in the step, each once."""
-        found: list[float] = []
-        before = self.of.times[i][-1] if self.of.times[i] else None
-        for (x0, f0), (x1, f1) in self._crossings(i):
-            ends = [self.t_new if x == 1.0 else self.t + x * self.h for x in (x0, x1)]
-            root = float(bracketed_root(lambda t: self.of._value(i, t, self.state_at(t)), *ends, f0, f1))
-            near = 8.0 * np.spacing(abs(root))
-            if all(other is None or abs(root - other) > near for other in (before, *found)):
-                found.append(root)
-        return found
+        """The times of event i in the step."""
+        return [self._root(i, a, b) for a, b in self._crossings(i)]
+
+    def _root(self, i: int, a: Sample, b: Sample) -> float:
+        """That between two samples."""
+        times = [self.t_new if theta == 1.0 else self.t + theta * self.h for theta, _ in (a, b)]
+        return float(bracketed_root(lambda t: self.of._value(i, t, self.state_at(t)), *times, a[1], b[1]))
+
+
+def _turning_point(a: Sample, b: Sample, c: Sample) -> float | None:
+    """Where the parabola through three points of one sign turns round towards zero, if that is among them."""
+    (x0, f0), (x1, f1), (x2, f2) = a, b, c
+    if min(f0, f1, f2) <= 0.0 <= max(f0, f1, f2):
+        return None
+    left, right = (f1 - f0) / (x1 - x0), (f2 - f1) / (x2 - x1)
+    if not (right - left) * f1 > 0.0:  # it turns away from zero, or is a line
+        return None
+    theta = 0.5 * (x0 + x1) - 0.5 * left * (x2 - x0) / (right - left)
+    return theta if x0 < theta < x2 and theta != x1 else None

@@ -74,7 +74,7 @@ def _is_adaptive(tableau: Tableau, control: Control) -> bool:
 def _python(fun, y0, t, tableau, control, record) -> Solution:
     control.check_size(len(y0))
     adaptive, stats = _is_adaptive(tableau, control), Stats()
-    slack = 0.0 if adaptive or control.step_size is None else same_time_slack(t)
+    slack = 0.0 if adaptive else same_time_slack(t, control.step_size)
     outputs = Outputs(y0, t, tableau, record, slack, control.split)
     loop = adaptive_loop if adaptive else fixed_loop
     try:

@@ -288,13 +288,16 @@ def fixed_grid(t: Array, step_size: float | None) -> tuple[Callable[[int], float
     if step_size is None:
         return lambda k: float(t[k]), len(t) - 1
     ratio = abs(end - start) / step_size
-    slack = same_time_slack(t)
+    slack = same_time_slack(t, step_size)
     steps = ratio - 4.0 * eps * ratio - slack / step_size
     count = max(1, math.ceil(steps)) if steps < 9e18 else 2**63 - 1
     signed = math.copysign(step_size, end - start)
     return lambda k: end if k == count else start + k * signed, count
 
 
-def same_time_slack(t: Array) -> float:
-    """Times closer than this are one point to the fixed-step grid."""
-    return 4.0 * float(np.finfo(np.float64).eps) * max(abs(float(t[0])), abs(float(t[-1])))
+def same_time_slack(t: Array, step_size: float | None) -> float:
+    """Times closer than this are one point to the fixed-step grid; 0 where that is t itself."""
+    if step_size is None:
+        return 0.0
+    rounding = 4.0 * float(np.finfo(np.float64).eps) * max(abs(float(t[0])), abs(float(t[-1])))
+    return min(rounding, 1e-3 * step_size)  # to a far end t is rounded by more than a step

@@ -88,7 +88,7 @@ def watched(
         record = None if steps is None else Record(**steps)
         return Trajectory(y[:written], end, y_end, Stats(**counts), stopped, error, record)
     control.check_size(len(y0))
-    slack = 0.0 if adaptive or control.step_size is None else same_time_slack(t)
+    slack = 0.0 if adaptive else same_time_slack(t, control.step_size)
     outputs, stats = Outputs(y0, t, tableau, keep is not None, slack, control.split), Stats()
     loop = adaptive_loop if adaptive else fixed_loop
     try:
