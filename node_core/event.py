@@ -11,10 +11,11 @@ import numpy as np
 from .autodiff import jvp, stop_gradient, tree
 from .autodiff.node import concrete, lift
 from .autodiff.primitive import is_traced
+from .options import ATOL, RTOL
 from .program import Field
 from .program.trace import TraceError, is_recorded
-from .solve import ATOL, RTOL, checked_problem, odeint
-from .solvers import SolverError, Tableau
+from .solve import checked_problem, odeint
+from .solvers import Control, SolverError, Tableau
 from .solvers.events import Events, checked_event
 from .solvers.watched import Watch, watched
 
@@ -41,10 +42,10 @@ def odeint_event(
 
     event_fn:     gives one real number; the solve ends where it first passes through zero after t0 (a zero at t0
                   itself does not count). Its attribute `direction`, above or below 0, takes only upward or downward
-                  ones.
+                  ones; `terminal` and `reset` say nothing here.
     t_max:        where the solve ends without an event, with a SolverError; without it, after max_num_steps.
     reverse_time: backward from t0.
-    The others are as of `odeint`; adaptive methods only.
+    The others are as of `odeint`, but for jump_t, step_t, callbacks and progress; adaptive methods only.
 
     Gradients reach y0, t0 and the floating leaves of args, those that event_fn uses, too, through both results (by the
     implicit function theorem; Chen, Amos, Nickel 2021). First derivatives only.
@@ -56,16 +57,24 @@ def odeint_event(
     """
     if any(is_recorded(leaf) for leaf in tree.flatten((y0, t0, args))[0]):
         raise TraceError("when an event comes is a matter of values; odeint_event cannot be recorded in a graph")
+    for name in options:
+        if name in NOT_HERE:
+            raise TypeError(f"odeint_event has no option {name!r}; it is of odeint alone")
     start = float(concrete(t0))
     end = _end(start, t_max, reverse_time)
     plain = tree.map(_plain, (y0, args))
-    t_event, y_event, field = _found(func, *plain, start, end, event_fn, method, rtol, atol, backend, options)
+    checked = checked_problem(func, plain[0], plain[1], method, rtol, atol, gradient, backend, options)
+    t_event, y_event = _found(*checked, plain[1], start, end, event_fn, backend)
     if not any(is_traced(leaf) for leaf in tree.flatten((y0, t0, args))[0]):
         return t_event, y_event
     grid = np.stack([lift(t0), np.float64(t_event)])
     solved = {"args": args, "method": method, "rtol": rtol, "atol": atol, "gradient": gradient, "backend": backend}
-    y = tree.map(lambda ys: ys[-1], odeint(func, y0, grid, **solved, **options))
-    return _moving(field, event_fn, t_event, y, args, plain[1])
+    ys = odeint(func, y0, grid, **solved, **options)
+    y = tree.map(lambda value, x: value + (x[-1] - stop_gradient(x[-1])), y_event, ys)  # the value of the untraced call
+    return _moving(checked[0], event_fn, t_event, y, args, plain[1])
+
+
+NOT_HERE = ("jump_t", "step_t", "on_step", "on_accept", "on_reject", "progress", "full_output")
 
 
 def _plain(leaf: Any) -> Any:
@@ -78,18 +87,18 @@ def _end(start: float, t_max: float | None, reverse_time: bool) -> float:
         raise ValueError(f"odeint_event: t0 must be finite, got {start}")
     if t_max is None:
         return sign * math.inf
+    t_max = float(concrete(t_max))
     if not sign * (t_max - start) > 0:
         where = "before" if reverse_time else "after"
         raise ValueError(f"odeint_event: t_max must lie {where} t0 = {start}, got {t_max}")
-    return float(t_max)
+    return t_max
 
 
 def _found(
-    func: Callable, y0: Any, args: tuple, start: float, end: float, event_fn: Callable, method: Any, rtol: Any,
-    atol: Any, backend: str, options: dict,
-) -> tuple[float, Any, Field]:  # fmt: skip
-    """The time of the event and the state there, of plain values; and func as the solvers see it."""
-    field, rule, control, y0 = checked_problem(func, y0, args, method, rtol, atol, backend, options)
+    field: Field, rule: Tableau, control: Control, y0: Any, args: tuple, start: float, end: float, event_fn: Callable,
+    backend: str,
+) -> tuple[float, Any]:  # fmt: skip
+    """The time of the event and the state there, of plain values."""
     if not rule.adaptive:
         raise ValueError(f"odeint_event: {rule.name} takes fixed steps; give an adaptive method")
     event = checked_event(event_fn, 0)
@@ -109,7 +118,7 @@ def _found(
         why = f"there is none until t_max = {end}" if found.error is None else str(found.error)
         raise SolverError(f"odeint_event: no event was found: {why}", found.t, 0.0, field.unravel(found.y_end), reason)
     _, t_event, state = events.ended
-    return t_event, field.unravel(np.ascontiguousarray(state)), field
+    return t_event, field.unravel(np.ascontiguousarray(state))
 
 
 class _Told:
@@ -119,7 +128,13 @@ class _Told:
         self.event_fn, self.field, self.args = event_fn, field, args
 
     def __call__(self, t: float, y: np.ndarray) -> Any:
-        return self.event_fn(t, self.field.unravel(y), *self.args)
+        return _value(self.event_fn, t, self.field.unravel(y), self.args)
+
+
+def _value(event_fn: Callable, t: Any, y: Any, args: tuple) -> Any:
+    """What event_fn gives, a number also where that is an array of one; plain or traced."""
+    value = event_fn(t, y, *args)
+    return np.reshape(value, ()) if np.size(value) == 1 else value
 
 
 def _moving(field: Field, event_fn: Callable, t: float, y: Any, args: tuple, plain_args: tuple) -> tuple[Any, Any]:
@@ -129,13 +144,13 @@ def _moving(field: Field, event_fn: Callable, t: float, y: Any, args: tuple, pla
     """
     at = tree.map(_plain, y)
     slope = field.unravel(field(t, np.ascontiguousarray(tree.ravel(at)[0])))
-    g, along = jvp(lambda t, y: event_fn(t, y, *plain_args), (np.float64(t), at), (np.float64(1.0), slope))
+    g, along = jvp(lambda t, y: _value(event_fn, t, y, plain_args), (np.float64(t), at), (np.float64(1.0), slope))
     if along == 0.0:
         raise SolverError(
             f"odeint_event: at t = {t:.17g} event_fn passes zero without a slope; its time has no derivative", t, 0.0,
             at, "no slope",
         )  # fmt: skip
-    g = event_fn(t, y, *args)
+    g = _value(event_fn, t, y, args)
     moved = t - (g - stop_gradient(g)) / along
     step = moved - t
     return moved, tree.map(lambda x, f: x + f * step, y, slope)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,11 +11,25 @@ import numpy as np
 from .autodiff import tree
 from .autodiff.node import concrete, lift
 from .autodiff.primitive import is_traced
+from .ivp_arguments import (
+    CONTROLS,
+    TOLD,
+    args_of,
+    function_of,
+    ivp_control,
+    listed,
+    method_of,
+    span_of,
+    state_vector,
+    times_of,
+    with_args,
+)  # fmt: skip
+from .options import BACKENDS, choice
 from .program import Field
 from .program.purity import close
 from .program.trace import user_stacklevel
-from .solve import checked_backend, checked_norm, half_of, odeint
-from .solvers import Control, Run, SolverError, Stats, Tableau, tableau
+from .solve import odeint
+from .solvers import Control, Run, SolverError, Stats, Tableau
 from .solvers.dense import DenseSolution
 from .solvers.events import Event, Events, checked_event
 from .solvers.watched import Trajectory, Watch, watched
@@ -28,10 +41,6 @@ MESSAGES = {
     0: "The solver successfully reached the end of the integration interval.",
     1: "A termination event occurred.",
 }
-SCIPYS = ("RK23", "RK45", "DOP853", "Radau", "BDF", "LSODA")
-TOLD = ("rtol", "atol", "first_step", "max_step")  # SciPy's; its others are for implicit methods
-CONTROLS = ("max_num_steps", "safety", "min_factor", "max_factor", "norm", "controller", "step_size")
-LEAST_RTOL = 100 * float(np.finfo(float).eps)
 
 
 class OdeResult(dict):
@@ -101,23 +110,23 @@ def solve_ivp(
     >>> sol.y.shape, round(float(sol.y[0, -1]), 6)
     ((2, 2), 0.013476)
     """
-    rule = _method(method)
-    start, end = _span(t_span)
-    args = _args(args)
-    checked_backend(backend)
-    times = None if t_eval is None else _times(t_eval, start, end)
-    found = [checked_event(event, i) for i, event in enumerate(_listed(events))]
-    found = [_with_args(event, args) for event in found]
-    if is_traced_tree((y0, args)):
+    rule = method_of(method)
+    start, end = span_of(t_span)
+    args = args_of(args)
+    choice("backend", backend, BACKENDS)
+    times = None if t_eval is None else times_of(t_eval, start, end)
+    found = [checked_event(event, i) for i, event in enumerate(listed(events))]
+    found = [with_args(event, args) for event in found]
+    if _is_traced((y0, args)):
         if times is None or dense_output or found:
             raise NotImplementedError(
                 "solve_ivp is differentiable at the times of t_eval; dense_output and events are not, yet"
             )
-        return _differentiable(_callable(fun, vectorized, np.shape(y0)), (start, end), y0, rule, times, args, backend,
+        return _differentiable(function_of(fun, vectorized, np.shape(y0)), (start, end), y0, rule, times, args, backend,
                                gradient, options, events)  # fmt: skip
-    y0 = _state(y0)
-    control = _control(rule, options, y0, abs(end - start))
-    field = Field(_callable(fun, vectorized, y0.shape), y0, args)
+    y0 = state_vector(y0)
+    control = ivp_control(rule, options, y0, abs(end - start))
+    field = Field(function_of(fun, vectorized, y0.shape), y0, args)
     problem = _Problem(field, rule, control, backend, found, times, dense_output)
     return problem.solve(start, end, y0, events is not None)
 
@@ -284,7 +293,7 @@ def _differentiable(
     """The result at t_eval by `odeint`, whose y carries gradients; a failed solve is a SolverError."""
     if not len(times):
         raise ValueError("solve_ivp: `t_eval` is empty; there is nothing to differentiate")
-    control = _control(rule, options, _state(tree.map(concrete, y0)), abs(span[1] - span[0]))
+    control = ivp_control(rule, options, state_vector(tree.map(concrete, y0)), abs(span[1] - span[0]))
     options = {name: value for name, value in options.items() if name in (*CONTROLS, *TOLD)}
     if span[0] == span[1]:
         ys = lift(y0)[None]
@@ -301,133 +310,9 @@ def _differentiable(
     )  # fmt: skip
 
 
-# --- checks ---
-
-
-def is_traced_tree(values: Any) -> bool:
+def _is_traced(values: Any) -> bool:
     """Whether there is a traced leaf."""
     return any(is_traced(leaf) for leaf in tree.flatten(values)[0])
-
-
-def _method(method: Any) -> Tableau:
-    """A method by name, SciPy's class of that name, or a Tableau."""
-    if isinstance(method, type):  # SciPy's, or one made from it
-        own = (c.__name__ for c in method.__mro__ if c.__module__.startswith("scipy.") and c.__name__ in SCIPYS)
-        method = next(own, method)
-    if isinstance(method, str) and method in ("Radau", "BDF", "LSODA"):
-        raise NotImplementedError(f"method {method!r} comes with the stiff solvers; there are RK23, RK45 and DOP853, "
-                                  "and all of nc.methods()")  # fmt: skip
-    return tableau(method)
-
-
-def _span(t_span: Any) -> tuple[float, float]:
-    try:
-        start, end = map(float, t_span)
-    except (TypeError, ValueError):
-        raise ValueError(f"t_span must be (start, end), two numbers, got {t_span!r}") from None
-    if not math.isfinite(start) or math.isnan(end):
-        raise ValueError(f"t_span must start at a finite time and end at a number, got {t_span!r}")
-    return start, end
-
-
-def _args(args: Any) -> tuple:
-    if args is None:
-        return ()
-    try:
-        return tuple(args)
-    except TypeError:
-        raise TypeError(f"Supplied 'args' cannot be unpacked. Please supply `args` as a tuple (e.g. `args=({args},)`)"
-                        ) from None  # fmt: skip
-
-
-def _times(t_eval: Any, start: float, end: float) -> Array:
-    times = np.asarray(t_eval)
-    if times.ndim != 1 or times.dtype.kind not in "fiu":
-        raise ValueError(f"`t_eval` must be 1-dimensional and real, got shape {times.shape} of {times.dtype}")
-    times = times.astype(float)
-    outside = times[~((times >= min(start, end)) & (times <= max(start, end)))]
-    if outside.size:
-        raise ValueError(f"Values in `t_eval` are not within `t_span`: {outside[0]} is outside of {(start, end)}")
-    steps = np.diff(times) * (1.0 if end >= start else -1.0)
-    if np.any(steps <= 0):
-        k = int(np.argmax(steps <= 0))
-        raise ValueError(f"Values in `t_eval` are not properly sorted: {times[k]} comes before {times[k + 1]}")
-    return times
-
-
-def _listed(events: Any) -> Sequence:
-    if events is None:
-        return ()
-    return (events,) if callable(events) else tuple(events)
-
-
-def _with_args(event: Event, args: tuple) -> Event:
-    if not args:
-        return event
-    func, reset = event.func, event.reset
-    with_args = None if reset is None else lambda t, y: reset(t, y, *args)
-    return Event(lambda t, y: func(t, y, *args), event.direction, event.terminal, with_args)
-
-
-def _callable(fun: Any, vectorized: bool, shape: tuple) -> Callable:
-    """fun as ``fun(t, y (n,), *args)`` that returns (n,)."""
-    if not callable(fun):
-        raise TypeError(f"fun must be callable as fun(t, y), got {type(fun).__name__}")
-    if vectorized:
-        return lambda t, y, *args: np.reshape(fun(t, y[:, None], *args), shape)
-    if shape == (1,):  # SciPy takes a number for a state of one
-        return lambda t, y, *args: np.reshape(fun(t, y, *args), shape)
-    return fun
-
-
-def _state(y0: Any) -> Array:
-    y0 = np.asarray(y0)
-    if y0.dtype.kind not in "biufc":
-        raise TypeError(f"`y0` must hold numbers, got {y0.dtype}")
-    if y0.ndim != 1:
-        raise ValueError(f"`y0` must be 1-dimensional, got shape {y0.shape}")
-    y0 = y0.astype(complex if y0.dtype.kind == "c" else float)
-    if not np.all(np.isfinite(y0)):
-        k = int(np.argmin(np.isfinite(y0)))
-        raise ValueError(f"All components of the initial state `y0` must be finite. y0[{k}] is {y0[k]}")
-    return y0
-
-
-def _control(rule: Tableau, options: dict, y0: Array, span: float) -> Control:
-    """SciPy's options, with its defaults, and ours."""
-    without = [name for name in options if name not in (*CONTROLS, *TOLD)]
-    if without:
-        told = ", ".join(f"`{name}`" for name in without)
-        message = f"The following arguments have no effect for a chosen solver: {told}."
-        warnings.warn(message, UserWarning, stacklevel=user_stacklevel())
-    given = {name: options[name] for name in CONTROLS if name in options}
-    rtol, atol = np.asarray(options.get("rtol", 1e-3), float), np.asarray(options.get("atol", 1e-6), float)
-    if np.any(rtol < LEAST_RTOL):
-        message = f"At least one element of `rtol` is too small. Setting `rtol = np.maximum(rtol, {LEAST_RTOL})`."
-        warnings.warn(message, UserWarning, stacklevel=user_stacklevel())
-        rtol = np.maximum(rtol, LEAST_RTOL)
-    if atol.ndim and atol.shape != y0.shape:
-        raise ValueError(f"`atol` has wrong shape: wanted a number or {y0.shape}, got {atol.shape}")
-    if np.any(atol < 0):
-        raise ValueError(f"`atol` must be positive, got {atol}")
-    max_step, first_step = options.get("max_step", math.inf), options.get("first_step")
-    if not max_step > 0:
-        raise ValueError(f"`max_step` must be positive, got {max_step!r}")
-    if first_step is not None and not first_step > 0:
-        raise ValueError(f"`first_step` must be positive, got {first_step!r}")
-    if first_step is not None and first_step > span:
-        raise ValueError(f"`first_step` exceeds bounds: {first_step!r} is more than the length of t_span, {span}")
-    if not rule.adaptive and "step_size" not in given:
-        raise ValueError(f"{rule.name} takes fixed steps; give step_size")
-    if rule.adaptive and "step_size" in given:
-        raise ValueError(f"step_size does not go with {rule.name}, which is adaptive; see nc.methods()")
-    if "norm" in given:
-        given["norm"] = checked_norm(given["norm"])
-    if rule.as_scipy:
-        given = {"controller": "I", "as_scipy": True, **given}
-    given = {"max_num_steps": 2**62, **given, **({"split": half_of(rule, y0)} if rule.split else {})}
-    return Control(rtol=rtol if rtol.ndim else float(rtol), atol=atol if atol.ndim else float(atol), max_step=max_step,
-                   first_step=first_step, **given)  # fmt: skip
 
 
 def _failed(error: SolverError) -> str:

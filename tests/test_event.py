@@ -143,3 +143,34 @@ def test_within_a_compiled_function_the_event_is_sought_at_every_call():
         first = compiled(np.float64(1.0))
     assert first == pytest.approx(math.sqrt(2 / G))
     assert compiled(np.float64(4.0)) == pytest.approx(math.sqrt(8 / G))
+
+
+@pytest.mark.parametrize("name", ["jump_t", "step_t", "on_step", "on_accept", "on_reject", "progress", "full_output"])
+def test_options_of_odeint_alone_are_refused(name):
+    with pytest.raises(TypeError, match=f"odeint_event has no option '{name}'; it is of odeint alone"):
+        ground(np.array([1.0, 0.0]), 0.0, G, **{name: [0.1]})
+
+
+def test_a_gradient_that_does_not_exist_is_refused_though_none_is_taken():
+    with pytest.raises(ValueError, match="gradient must be one of discrete, adjoint, got 'x'"):
+        ground(np.array([1.0, 0.0]), 0.0, G, gradient="x")
+
+
+def test_values_are_the_same_whether_gradients_are_taken_or_not():
+    def both(y0):
+        t, y = ground(y0, 0.0, G, rtol=1e-3, atol=1e-3)
+        return t + np.sum(y)
+
+    y0 = np.array([1.0, 0.3])
+    assert nc.value_and_grad(both)(y0)[0] == both(y0)
+
+
+def test_an_event_function_may_return_an_array_of_one():
+    def loss(y0, reshape):
+        def event(t, y):
+            return y[:1] if reshape else y[0]
+
+        return nc.odeint_event(lambda t, y: [y[1], -G], y0, 0.0, event_fn=event, **TIGHT)[0]
+
+    slopes = [nc.grad(lambda y0, r=r: loss(y0, r))(np.array([1.0, 0.3])) for r in (True, False)]
+    np.testing.assert_array_equal(*slopes)

@@ -295,3 +295,88 @@ def test_within_a_compiled_function_repeated_times_and_callbacks_are_looked_at_a
     with pytest.warns(RuntimeWarning, match="a graph of odeint has no callbacks"):
         assert stopped(np.ones(1)) == pytest.approx(1 + np.exp(-1), rel=1e-6)
     assert stopped(np.array([9.0])) == pytest.approx(9 * (1 + np.exp(-1) + np.exp(-2)), rel=1e-6)
+
+
+# --- jumps with everything else ---
+
+
+def decay(t, y):
+    return -y
+
+
+def test_jumps_go_together_with_times_to_step_to_and_repeated_times():
+    t = [0.0, 0.5, 0.5, 1.0, 2.0]
+    seen = []
+    y = nc.odeint(decay, np.ones(2), t, jump_t=[0.7, 1.0], step_t=[0.3, 0.9, 1.5], rtol=1e-9, atol=1e-11,
+                  on_accept=lambda t, y, h: seen.append(t))  # fmt: skip
+    np.testing.assert_allclose(y[:, 0], np.exp(-np.array(t)), rtol=1e-8)
+    assert {0.3, 0.9, 1.5, 2.0} <= set(seen)
+    assert any(abs(s - 0.7) < 1e-15 for s in seen)
+
+
+@pytest.mark.parametrize("jump_t", [None, [0.7], [0.5], [1.0]])
+@BACKENDS
+def test_a_solve_that_ends_early_keeps_its_outputs_whatever_the_times(jump_t, backend):
+    t = np.array([0.0, 0.5, 0.5, 1.0, 1.0, 2.0])
+    options = {"jump_t": jump_t, "backend": backend, "rtol": 1e-8, "atol": 1e-10, "full_output": True}
+    y, stats = nc.odeint(decay, np.ones(2), t, on_accept=lambda t, y, h: t > 1.1, **options)
+    there = np.sum(t <= stats.stopped_at)
+    assert there == 5
+    np.testing.assert_allclose(y[:, 0], np.exp(-t[:there]), rtol=1e-6)
+    with pytest.raises(ZeroDivisionError) as caught:
+        nc.odeint(decay, np.ones(2), t, on_accept=lambda t, y, h: 1 / 0 if t > 1.1 else None, **options)
+    partial, reached = caught.value.partial
+    assert reached > 1.1
+    np.testing.assert_allclose(partial[:, 0], np.exp(-t[: len(partial)]), rtol=1e-6)
+    assert len(partial) == 5
+
+
+def test_limits_hold_for_all_pieces_together():
+    jumps = np.arange(1.0, 10.0)
+    with pytest.raises(nc.SolverError, match="too many steps"):
+        nc.odeint(decay, np.ones(2), [0.0, 10.0], jump_t=jumps, max_num_steps=12)
+    with pytest.raises(nc.SolverError, match="max_seconds"):
+        nc.odeint(decay, np.ones(2), [0.0, 10.0], jump_t=jumps, max_seconds=1e-3, method="rk4", step_size=1e-6)
+    lengths = []
+    nc.odeint(
+        decay, np.ones(2), [0.0, 2.0], jump_t=[1.0], first_step=0.25, on_step=lambda t, y, h: lengths.append((t, h))
+    )
+    assert lengths[0] == (0.0, 0.25)
+    assert all(h < 0.25 for t, h in lengths if t == np.nextafter(1.0, 2.0))
+
+
+@pytest.mark.parametrize("y0", [[1j, 1], [np.float32(1), np.float32(2)], [1, 2]])
+def test_states_are_taken_as_without_jumps(y0):
+    with_jump, without = (nc.odeint(decay, y0, [0, 1], rtol=1e-5, **o) for o in ({"jump_t": [0.5]}, {}))
+    assert with_jump.dtype == without.dtype
+    np.testing.assert_allclose(with_jump, without, rtol=1e-4)
+    slope = nc.grad(lambda a: np.sum(nc.odeint(decay, [a, 2.0 * a], [0, 1], jump_t=[0.5])))(1.0)
+    assert slope == pytest.approx(3 * (1 + np.exp(-1)), rel=1e-5)
+
+
+@pytest.mark.parametrize("jump", [np.nextafter(1.0, 0.0), 5e-324, np.nextafter(0.5, 0.0)])
+def test_jumps_beside_an_output_or_an_end(jump):
+    y = nc.odeint(decay, np.ones(1), [0.0, 0.5, 1.0], jump_t=[jump, 0.5], rtol=1e-9, atol=1e-11)
+    np.testing.assert_allclose(y[:, 0], np.exp([0, -0.5, -1.0]), rtol=1e-8)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_solve_with_jumps_is_recorded_where_its_times_are_fixed():
+    def loss(y0, k):
+        return np.sum(nc.odeint(switched, y0, [0.0, 1.5, 3.0], args=(k,), jump_t=[1.0, 2.0]) ** 2)
+
+    compiled = nc.compile(nc.value_and_grad(loss, (0, 1)))
+    for scale in (1.0, 0.5, 2.0):
+        found, wanted = (f(scale * np.ones(1), scale * K) for f in (compiled, nc.value_and_grad(loss, (0, 1))))
+        assert found[0] == pytest.approx(wanted[0], rel=1e-12)
+        assert worst(found[1], wanted[1]) < 1e-10
+    with pytest.warns(RuntimeWarning, match="on which side of a jump a time lies is a matter of values"):
+        nc.compile(lambda t: nc.odeint(decay, np.ones(1), t, jump_t=[0.5]))(np.array([0.0, 1.0]))
+
+
+@pytest.mark.parametrize(
+    "options", [{"norm": "foo"}, {"controller": "foo"}, {"on_min_step": "foo"}, {"max_seconds": 0}]
+)
+def test_a_layer_refuses_an_option_where_it_is_made(options):
+    with pytest.raises((TypeError, ValueError), match=f"NeuralODE: {next(iter(options))} must be"):
+        nc.NeuralODE(nc.nn.MLP([2, 2]), **options)

@@ -79,9 +79,10 @@ class Solve(Primitive):
                 error.args = (f"{bad}. {error.args[0]}",)
             raise
         self.stats.__dict__.update(solution.stats.__dict__)
-        if solution.stopped_at is not None and gradient:
-            message = f"a callback ended the solve at t = {solution.stopped_at:.17g}; what is left has no gradient"
-            raise SolverError(message, solution.stopped_at, 0.0, self.told.unravel(solution.y[-1]), "stopped")
+        stopped_at = solution.stats.stopped_at
+        if stopped_at is not None and gradient:
+            message = f"a callback ended the solve at t = {stopped_at:.17g}; what is left has no gradient"
+            raise SolverError(message, stopped_at, 0.0, self.told.unravel(solution.y[-1]), "stopped")
         return field, run, solution
 
     # --- reverse mode ---

@@ -16,8 +16,9 @@ import numpy as np
 
 from ..checks import whole_number
 from ..nn import MLP, Layer, sigmoid
+from ..options import checked_options
 from ..program import compile
-from ..solve import checked_options, odeint
+from ..solve import odeint
 from .flow import Flow, dtype_of
 from .params import like_init
 from .trace import NOISES, probes, with_exact_trace, with_hutchinson_trace

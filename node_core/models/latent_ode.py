@@ -20,8 +20,9 @@ from ..autodiff import grad, stop_gradient
 from ..checks import whole_number
 from ..nn import MLP, Linear, RNNCell, elu, gaussian_log_likelihood
 from ..optim import Adam
+from ..options import checked_options
 from ..program import compile
-from ..solve import checked_options, odeint
+from ..solve import odeint
 from .flow import dtype_of
 from .params import like_init
 from .poisson import event_log_likelihood, with_integral

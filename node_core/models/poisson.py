@@ -15,8 +15,9 @@ import numpy as np
 
 from ..checks import whole_number
 from ..nn import MLP, Layer
+from ..options import checked_options
 from ..program import compile
-from ..solve import checked_options, odeint
+from ..solve import odeint
 from .params import like_init
 
 __all__ = ["PoissonProcess", "checked_events", "draw_events", "event_log_likelihood", "with_integral"]

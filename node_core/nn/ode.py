@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ..options import checked_options
 from ..program import compile
-from ..solve import checked_options, odeint
+from ..solve import odeint
 from .layers import Layer, Rng
 
 __all__ = ["NeuralODE"]

@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -33,6 +33,7 @@ __all__ = [
     "rms",
     "scale_error",
     "step_clip",
+    "step_plan",
 ]
 
 Array = np.ndarray
@@ -289,3 +290,21 @@ def step_clip(t: float, h: float, t_end: float, control: Control, begins: bool =
         return (remaining if last else signed), last
     last = abs(remaining) <= min(1.01 * length, max_step * (1.0 + 1e-12))
     return (remaining if last else math.copysign(length, remaining)), last
+
+
+class Plan(NamedTuple):
+    """The next step: its signed length and end; whether that is t_end, or one of step_t."""
+
+    h: float
+    t_new: float
+    last: bool
+    at_stop: bool
+
+
+def step_plan(t: float, h: float, t_end: float, control: Control, begins: bool) -> Plan:
+    """The next step from t, of the length h that the controller wants or less."""
+    ahead = (float(stop) for stop in control.step_t if abs(stop - t_end) < abs(t - t_end))
+    target = next(ahead, t_end)
+    h, reaches = step_clip(t, h, target, control, begins)
+    at_stop = reaches and target != t_end
+    return Plan(h, target if reaches else t + h, reaches and not at_stop, at_stop)

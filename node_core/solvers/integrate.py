@@ -85,7 +85,7 @@ def _python(fun, y0, t, tableau, control, record) -> Solution:
         raise
     if end.stopped:
         stats.stopped_at = end.t
-        return Solution(outputs.y[: outputs.written], stats, None, 0.0, end.t)
+        return Solution(outputs.y[: outputs.written], stats, None, 0.0)
     return Solution(outputs.y, stats, outputs.record(), end.h_next)
 
 
@@ -96,4 +96,4 @@ def _compiled(fun, y0, t, tableau, control, record) -> Solution:
     if failure is not None:
         raise solver_error(Failure(**failure), y_last)
     stats = Stats(**counts, stopped_at=stopped_at)
-    return Solution(y, stats, Record(**steps) if type(steps) is dict else steps, h_next, stopped_at)
+    return Solution(y, stats, Record(**steps) if type(steps) is dict else steps, h_next)

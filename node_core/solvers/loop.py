@@ -108,22 +108,18 @@ def adaptive_loop(
         raise stop("non-finite") from None
     h = control.first_step or ctl.first_step(slope.or_none, t, y, K[0], control, order)
     previous, after_rejection, last = (control.previous_norm,) * 2, False, False
-    deadline, stops = time.monotonic() + control.max_seconds, [*map(float, control.step_t), t_end]
-    sign = 1.0 if t_end > now else -1.0
+    deadline = time.monotonic() + control.max_seconds
     while not last:
-        while len(stops) > 1 and sign * (stops[0] - now) <= 0.0:
-            del stops[0]
         wanted = h
-        h, at_stop = ctl.step_clip(now, h, stops[0], control, not after_rejection)
-        last = at_stop and len(stops) == 1
-        reason = _refusal(now, h, at_stop, stats, control)
-        if reason or time.monotonic() > deadline:
-            raise stop(reason or "max_seconds")
+        h, t_new, last, at_stop = ctl.step_plan(now, h, t_end, control, not after_rejection)
+        reason = _refusal(now, h, last or at_stop, stats, control, deadline)
+        if reason:
+            raise stop(reason)
         if control.progress is not None:
             control.progress(now)
         if _asks_to_stop(watch, "attempt", now, h, y):
             return End(now, y, abs(h), True)
-        t_new, forced = stops[0] if at_stop else now + h, ctl.is_forced(h, control)
+        forced = ctl.is_forced(h, control)
         try:
             y_new, norm, component = _attempt(slope, now, y, h, tableau, control, K)
             good = norm <= 1.0 or forced
@@ -154,7 +150,7 @@ def adaptive_loop(
             bad = None
         factor = ctl.accept_factor(norm, previous, control, order)
         h *= min(factor, 1.0) if after_rejection else factor
-        if at_stop and not last:
+        if at_stop:
             h = math.copysign(max(abs(h), abs(wanted)), h)  # cut short for the stop alone
         previous, after_rejection = (max(norm, ctl.SMALLEST_PREVIOUS_NORM), previous[0]), False
         now, y = t_new, y_new
@@ -218,13 +214,15 @@ def _asks_to_stop(watch: Any, moment: str, t: float, h: float, y: Array, *accept
     return bool(watch.call(which, t, h, y.copy(), *given))
 
 
-def _refusal(t: float, h: float, last: bool, stats: Stats, control: Control) -> str | None:
-    """Why another attempt of length h is not allowed; the last step may be as short as what remains."""
+def _refusal(t: float, h: float, bound: bool, stats: Stats, control: Control, deadline: float) -> str | None:
+    """Why another attempt of length h is not allowed; one that ends where it must may be as short as what remains."""
+    if time.monotonic() > deadline:
+        return "max_seconds"
     if stats.naccepted + stats.nrejected >= control.max_num_steps:
         return "too many steps"
-    if not last and abs(h) < 10.0 * np.spacing(abs(t)):
+    if not bound and abs(h) < 10.0 * np.spacing(abs(t)):
         return "step underflow"
-    if not last and abs(h) < control.min_step:
+    if not bound and abs(h) < control.min_step:
         return "min_step"
     return None
 

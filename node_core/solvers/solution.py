@@ -47,11 +47,10 @@ class Record:
 class Solution:
     """y (m, n) at the m times asked for; h_next is the length of the step that would follow, 0 for fixed steps.
 
-    stopped_at: the time at which control.watch ended the solve, or None; y has then only the outputs until there.
+    If control.watch ended the solve (stats.stopped_at), y has only the outputs until there.
     """
 
     y: Array
     stats: Stats
     record: Any = None  # a Record; of a Program's Run what `rk.discrete_backward` takes
     h_next: float = 0.0
-    stopped_at: float | None = None

@@ -10,6 +10,7 @@ import numpy as np
 __all__ = ["Tableau", "hermite_weights", "lower"]
 
 Array = np.ndarray
+MOST_ORDER = 12  # of whose conditions there are 8,000; each order more has three times as many
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +86,7 @@ class Tableau:
         for field in ("a", "b", "c", "extra_a", "extra_c", "a_p", "b_p"):
             if getattr(self, field) is not None:
                 object.__setattr__(self, field, _frozen(getattr(self, field)))
+        self._check_orders()
         self._check_shapes()
         if self.p is None:
             slope_at_end = np.zeros(self.dense_stages)
@@ -172,6 +174,16 @@ class Tableau:
         """c with 1 as the entry of the new point, and extra_c, (dense_stages,)."""
         return _frozen([*self.c[: self.rows - 1], 1.0, *(self.extra_c if self.extra else ())])
 
+    def _check_orders(self) -> None:
+        least = {"order": 1, "embedded_order": 0, "dense_order": 1, "error_order": 0}
+        for field, smallest in least.items():
+            value = getattr(self, field)
+            given = value is not None or field == "order"
+            if given and (type(value) is not int or not smallest <= value <= MOST_ORDER):
+                raise ValueError(
+                    f"tableau {self.name}: {field} must be an int from {smallest} to {MOST_ORDER}, got {value!r}"
+                )
+
     def _check_shapes(self) -> None:
         if self.b.ndim != 1 or len(self.b) == 0:
             raise ValueError(f"tableau {self.name}: b must be (stages,), got shape {self.b.shape}")
@@ -224,6 +236,7 @@ class Tableau:
                 "the rows of a must sum to c" + (", or those of a_p" if self.split else ""),
             ),
             (self.e is None or abs(self.e.sum()) <= 1e-14, "e must sum to 0"),
+            (self.e is None or self.e.any(), "e must not be all 0: no error would ever be seen"),
             (self.e_low is None or abs(self.e_low.sum()) <= 1e-14, "e_low must sum to 0"),
             (
                 np.allclose(end, self.dense_b, rtol=0, atol=1e-13),
