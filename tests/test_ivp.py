@@ -294,6 +294,14 @@ def test_a_root_at_the_end_of_a_step_is_one_event():
     np.testing.assert_array_equal(found.t_events[0], [2.0])
 
 
+@BACKENDS
+def test_a_zero_counts_where_it_is_reached_and_at_the_very_start_and_once(backend):
+    options = {"method": "rk4", "step_size": 0.5, "backend": backend}
+    for zero, end in ((2.0, 4), (2.0, 2), (0.0, 2)):
+        found = nc.solve_ivp(lambda t, y: y, (0, end), [1.0], events=lambda t, y, zero=zero: t - zero, **options)
+        assert found.t_events[0].tolist() == [zero]
+
+
 def test_directions_counts_and_several_events_in_order():
     def up(t, y):
         return y[0]

@@ -101,8 +101,12 @@ def test_both_backends_take_the_same_steps_by_every_controller(name, controller)
 
 
 def test_the_controllers_are_those_of_the_literature():
-    for name, exponents in {"I": (0.2, 0, 0), "PI": (0.17, -0.04, 0), "PI34": (0.14, -0.08, 0),
-                            "PID": (1 / 90, 1 / 45, 1 / 90)}.items():  # fmt: skip
+    by_name = {
+        "I": (0.2, 0, 0), "PI": (0.17, -0.04, 0), "PI33": (2 / 15, -1 / 15, 0), "PI34": (0.14, -0.08, 0),
+        "PI42": (0.12, -0.04, 0), "H211PI": (1 / 30, 1 / 30, 0), "PID": (1 / 90, 1 / 45, 1 / 90),
+    }  # fmt: skip
+    assert set(by_name) == set(CONTROLLERS)
+    for name, exponents in by_name.items():
         np.testing.assert_allclose(Control(controller=name).exponents(4), exponents, rtol=1e-15)
     steps = {
         name: nc.odeint(field, Y0, [0.0, 9.0], args=(A,), controller=name, full_output=True)[1] for name in CONTROLLERS

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import node_core as nc
-from node_core import progress
+from node_core import pieces, progress
+from node_core.solvers import Stats
 
 from .oracles import differences, worst
 
@@ -345,6 +346,18 @@ def test_limits_hold_for_all_pieces_together():
     assert all(h < 0.25 for t, h in lengths if t == np.nextafter(1.0, 2.0))
 
 
+def test_the_time_that_a_piece_took_is_off_that_of_the_others(monkeypatch):
+    clock, given = itertools.count(0.0, 2.0), []
+    monkeypatch.setattr(pieces.time, "monotonic", lambda: next(clock))
+
+    def solve(y, t, options):
+        given.append(options["max_seconds"])
+        return np.stack([y] * len(t)), Stats()
+
+    pieces.across_jumps(solve, np.ones(1), np.array([0.0, 9.0]), np.array([3.0, 6.0]), {"max_seconds": 7.0})
+    assert given == [7.0, 3.0, 1.0]
+
+
 @pytest.mark.parametrize("y0", [[1j, 1], [np.float32(1), np.float32(2)], [1, 2]])
 def test_states_are_taken_as_without_jumps(y0):
     with_jump, without = (nc.odeint(decay, y0, [0, 1], rtol=1e-5, **o) for o in ({"jump_t": [0.5]}, {}))
@@ -356,7 +369,10 @@ def test_states_are_taken_as_without_jumps(y0):
 
 @pytest.mark.parametrize("jump", [np.nextafter(1.0, 0.0), 5e-324, np.nextafter(0.5, 0.0)])
 def test_jumps_beside_an_output_or_an_end(jump):
-    y = nc.odeint(decay, np.ones(1), [0.0, 0.5, 1.0], jump_t=[jump, 0.5], rtol=1e-9, atol=1e-11)
+    lengths = []
+    y = nc.odeint(decay, np.ones(1), [0.0, 0.5, 1.0], jump_t=[jump, 0.5], rtol=1e-9, atol=1e-11,
+                  on_step=lambda t, y, h: lengths.append(h))  # fmt: skip
+    assert min(lengths) > 0
     np.testing.assert_allclose(y[:, 0], np.exp([0, -0.5, -1.0]), rtol=1e-8)
 
 

@@ -65,6 +65,18 @@ def test_the_planets_keep_their_energy_and_the_stars_their_momentum():
     np.testing.assert_allclose(solved("Pleiades", method="dopri8"), stars, rtol=1e-7, atol=1e-8)
 
 
+def test_what_the_small_systems_keep_they_keep():
+    kept = {
+        "B1": lambda y: y[0] - np.log(y[0]) + 2 * (y[1] - np.log(y[1])),
+        "B3": np.sum,
+        "B5": lambda y: np.array([y[0] ** 2 + y[1] ** 2, 0.51 * y[0] ** 2 + y[2] ** 2]),
+        "C1": np.sum,
+        "C2": np.sum,
+    }
+    for name, invariant in kept.items():
+        np.testing.assert_allclose(invariant(solved(name)), invariant(PROBLEMS[name].y0), rtol=1e-10, err_msg=name)
+
+
 @pytest.mark.parametrize("name", [name for name in PROBLEMS if name not in ("Lorenz", "Arenstorf")])
 def test_two_methods_agree_on_every_problem(name):
     np.testing.assert_allclose(solved(name, method="dopri8"), solved(name), rtol=1e-6, atol=1e-9)
