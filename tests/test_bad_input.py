@@ -171,7 +171,7 @@ def test_a_method_that_is_no_name_is_refused(method):
 
 @pytest.mark.parametrize(
     "method",
-    ["explicit_adams", "implicit_adams", "vern7", "vern9", "Radau", "BDF", "LSODA"],
+    ["explicit_adams", "implicit_adams", "Radau", "BDF", "LSODA"],
 )  # fmt: skip
 def test_a_method_to_come_says_that_it_does_not_exist_yet_in_whatever_case(method):
     for name in (method.lower(), method.upper()):

@@ -26,7 +26,7 @@ def test_example_is_under_sixty_lines_and_runs(path, capsys):
 def test_the_measured_orders_are_the_orders(capsys):
     runpy.run_path(str(ROOT / "examples" / "03_convergence_order.py"), run_name="__main__")
     rows = [line.split() for line in capsys.readouterr().out.split("\n\n")[0].splitlines()[1:]]
-    assert [row[0] for row in rows] == list(METHODS)
+    assert [row[0] for row in rows] == [name for name in METHODS if not name.startswith("vern")]
     for name, order, measured, *_ in rows:
         assert abs(float(measured) - int(order)) <= 0.15, name
 

@@ -10,11 +10,12 @@ from .fixed_methods import EULER, HEUN2, HEUN3, MIDPOINT, RALSTON, RK4, RK38, SS
 from .high_order_methods import DOPRI8
 from .symplectic_methods import LEAPFROG, SYMPLECTIC_EULER, VELOCITY_VERLET, YOSHIDA4
 from .tableau import Tableau
+from .verner import VERN7, VERN9
 
 __all__ = ["METHODS", "SPLIT_METHODS", "Method", "methods", "tableau"]
 
 FIXED = (EULER, MIDPOINT, HEUN2, RALSTON, HEUN3, SSPRK3, RK4, RK38)
-ADAPTIVE = (ADAPTIVE_HEUN, FEHLBERG2, BOSH3, FEHLBERG45, CASH_KARP, DOPRI5, TSIT5, DOPRI8)
+ADAPTIVE = (ADAPTIVE_HEUN, FEHLBERG2, BOSH3, FEHLBERG45, CASH_KARP, DOPRI5, TSIT5, VERN7, DOPRI8, VERN9)
 SCIPY = (
     replace(BOSH3, name="RK23", as_scipy=True, description="bosh3 with SciPy's steps"),
     replace(DOPRI5, name="RK45", as_scipy=True, description="dopri5 with SciPy's steps"),
@@ -26,7 +27,7 @@ ALL = {**METHODS, **SPLIT_METHODS}
 
 # Known names of methods still to come: a user who types one has made no mistake.
 PLANNED = (
-    "explicit_adams", "implicit_adams", "vern7", "vern9", "Radau", "BDF", "LSODA",
+    "explicit_adams", "implicit_adams", "Radau", "BDF", "LSODA",
 )  # fmt: skip
 
 
