@@ -1,8 +1,9 @@
 /* Step-size control: the controllers and the limits on a step.
  *
  * Hairer, Norsett, Wanner, Solving Ordinary Differential Equations I, II.4 and the code DOPRI5; Soderlind, Digital
- * filters in adaptive time-stepping, ACM TOMS 29 (2003). The twin in Python is node_core/solvers/control.py. Included by each instruction set's kernels, so that the
- * small functions inline into the loop.
+ * filters in adaptive time-stepping, ACM TOMS 29 (2003). The twin in Python is
+ * node_core/solvers/control.py. Included by each instruction set's kernels, so that the small functions inline into
+ * the loop.
  */
 #ifndef NC_CONTROL_H
 #define NC_CONTROL_H

@@ -43,11 +43,11 @@ enum nc_cause {  // where a non-finite number was first seen
  * s is slot s (rows - 1) + i, so that the last slope of a step and the first of the next are one; a rejected
  * step's slots are used again. -1 is an evaluation that belongs to no step. */
 typedef int (*nc_rhs_fn)(void *ctx, int64_t slot, double t, const void *y, void *dy);
-// a step from t of length h is accepted; its slots hold its stages. An enum nc_status
-typedef int (*nc_accept_fn)(void *ctx, int64_t step, double t, double h);
-/* A step from (t, y) of length h is about to be tried, was rejected, or was accepted: then it ends in (t_new, y_new), and
- * K (all, n) has the rows that `evaluated` (an enum nc_evaluated) says; else y_new and K are NULL. An enum nc_status:
- * NC_OK goes on, NC_STOPPED ends the solve at t, or at t_new. */
+// the slope in that slot has this weight, h included, in what is integrated beside the state. An enum nc_status
+typedef int (*nc_weigh_fn)(void *ctx, int64_t slot, double weight);
+/* A step from (t, y) of length h is about to be tried, was rejected, or was accepted: then it ends in (t_new, y_new),
+ * and K (all, n) has the rows that `evaluated` (an enum nc_evaluated) says; else y_new and K are NULL. An enum
+ * nc_status: NC_OK goes on, NC_STOPPED ends the solve at t, or at t_new. */
 typedef int (*nc_watch_fn)(void *ctx, enum nc_moment moment, double t, double h, double t_new, const void *y,
                            const void *y_new, const void *K, int evaluated);
 // now and then between attempts, at the time reached; an enum nc_status, nonzero stops the solve with it
@@ -73,6 +73,14 @@ struct nc_tableau {
     const double *a_p;   // (all, all) of the reals of the state from `split` on, or NULL: a is that of all
     const double *p_p;   // (all, degree) likewise
     ptrdiff_t split;     // set by the problem
+};
+
+/* A family of Adams methods (nc_adams.inc). Its problem's tableau has rows for the powers of a step's dense output and,
+ * last, the slope at the new point; slots are rows of its past slopes. */
+struct nc_adams {
+    int corrected;  // Moulton's formulas, by PECE; else Bashforth's
+    int most;       // the highest order, or that of equal steps
+    struct nc_tableau starter;  // takes the first of equal steps
 };
 
 struct nc_tolerance {  // a stride of 0 is one number for all components
@@ -109,8 +117,8 @@ struct nc_record {  // every accepted step; grown by nc_record_push, released by
 
 struct nc_problem {
     nc_rhs_fn rhs;
-    void *rhs_ctx;          // of rhs and accept
-    nc_accept_fn accept;    // NULL: nobody wants to know
+    void *rhs_ctx;          // of rhs and weigh
+    nc_weigh_fn weigh;      // of every slope of accepted steps; NULL: nobody wants to know
     nc_norm_fn norm;        // NULL: root mean square
     nc_poll_fn poll;        // NULL: rhs looks for itself
     nc_watch_fn watch;      // NULL: nobody watches
@@ -118,6 +126,7 @@ struct nc_problem {
     int slopes;             // an enum nc_evaluated: what every accepted step has at least
     void *ctx;              // of norm, poll and watch
     struct nc_tableau tableau;
+    const struct nc_adams *adams;  // NULL: a Runge-Kutta method
     struct nc_control control;
     ptrdiff_t n, n_norm;  // components; the leading ones that enter norms
     int width;            // reals a component

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import time
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +18,7 @@ from .ivp_arguments import (
     CONTROLS,
     TOLD,
     args_of,
+    callbacks_of,
     function_of,
     ivp_control,
     listed,
@@ -24,7 +28,7 @@ from .ivp_arguments import (
     times_of,
     with_args,
 )  # fmt: skip
-from .options import BACKENDS, choice
+from .options import BACKENDS, CALLBACKS, choice
 from .program import Field
 from .program.purity import close
 from .program.trace import user_stacklevel
@@ -32,7 +36,7 @@ from .solve import odeint
 from .solvers import Control, Run, SolverError, Stats, Tableau
 from .solvers.dense import DenseSolution
 from .solvers.events import Event, Events, checked_event
-from .solvers.watched import Trajectory, Watch, watched
+from .solvers.watched import Trajectory, Watch, rk, watched
 
 __all__ = ["OdeResult", "solve_ivp"]
 
@@ -40,6 +44,7 @@ Array = np.ndarray
 MESSAGES = {
     0: "The solver successfully reached the end of the integration interval.",
     1: "A termination event occurred.",
+    2: "A callback ended the solve.",
 }
 
 
@@ -99,8 +104,10 @@ def solve_ivp(
     backend:      as of `odeint`.
     gradient:     as of `odeint`: with traced y0 or args, and t_eval, the result's y is differentiable.
     options:      rtol (1e-3) and atol (1e-6), numbers or arrays (n,); first_step; max_step; and of `odeint`
-                  max_num_steps (no limit), safety, min_factor, max_factor, norm, controller; step_size of a fixed-step
-                  method. SciPy's others have no effect, as there, and a warning says so.
+                  max_num_steps (no limit), safety, min_factor, max_factor, norm, controller, min_step, on_min_step,
+                  max_seconds, progress, on_step, on_accept and on_reject (which may end the solve: status 1); step_size
+                  of a fixed-step method; max_order of Adams methods. SciPy's others have no effect, as there, and a
+                  warning says so.
 
     Returns an OdeResult. A failed solve is status -1 with its message, and what there is of it; with traced values it
     is a SolverError, and nfev is None.
@@ -125,10 +132,20 @@ def solve_ivp(
         return _differentiable(function_of(fun, vectorized, np.shape(y0)), (start, end), y0, rule, times, args, backend,
                                gradient, options, events)  # fmt: skip
     y0 = state_vector(y0)
+    callbacks, bar = callbacks_of(options), options.pop("progress", False)
     control = ivp_control(rule, options, y0, abs(end - start))
     field = Field(function_of(fun, vectorized, y0.shape), y0, args)
-    problem = _Problem(field, rule, control, backend, found, times, dense_output)
-    return problem.solve(start, end, y0, events is not None)
+
+    def solved(control: Control) -> OdeResult:
+        problem = _Problem(field, rule, control, backend, found, times, dense_output, callbacks)
+        return problem.solve(start, end, y0, events is not None)
+
+    if not bar:
+        return solved(control)
+    from .progress import TimeBar  # few solves have one
+
+    with TimeBar(start, end) as shown:
+        return solved(replace(control, progress=shown))
 
 
 class _Problem:
@@ -136,15 +153,19 @@ class _Problem:
 
     def __init__(
         self, field: Field, rule: Tableau, control: Control, backend: str, events: list[Event], times: Array | None,
-        dense: bool,
+        dense: bool, callbacks: dict[str, Callable],
     ) -> None:  # fmt: skip
         self.field, self.rule, self.control, self.backend = field, rule, control, backend
         self.events, self.times, self.dense = Events(events, rule, field, control.split), times, dense
         self.stats, self.t, self.y = Stats(), [], []
         self.run: Run | None = None  # of the present solve: what stands for field in C
         self.stale = False  # whether it gave another answer than field itself
+        self.callbacks, self.called_off = callbacks, False
+        self.deadline = time.monotonic() + control.max_seconds
         slopes = "all" if dense else "end" if events else "stages"
-        self.watch = Watch(self._look if events else None, acceptances=bool(events), slopes=slopes)
+        told = {moment: name in callbacks for name, moment in CALLBACKS.items()}
+        told["acceptances"] = told["acceptances"] or bool(events)
+        self.watch = Watch(self._look if any(told.values()) else None, slopes=slopes, **told)
 
     def solve(self, start: float, end: float, y0: Array, with_events: bool) -> OdeResult:
         """From start to end, or to a terminal event."""
@@ -170,6 +191,9 @@ class _Problem:
             if found.error is not None:
                 status, message = -1, _failed(found.error)
                 break
+            if self.called_off:
+                status, message = 1, MESSAGES[2]
+                break
             if ended is None:
                 if self.stale and t != end:
                     continue
@@ -191,8 +215,11 @@ class _Problem:
         grid = [t, end] if self.times is None else [t, *self._between(t, end), end]
         fun = self._fun(t, y)
         keep = "slopes" if self.dense else "states" if self.times is None else None
+        control = self.control
+        if control.max_seconds < math.inf:  # of all solves together
+            control = replace(control, max_seconds=max(self.deadline - time.monotonic(), 1e-9))
         found = watched(
-            fun, y, np.array(grid), self.rule, self.control, self.watch,
+            fun, y, np.array(grid), self.rule, control, self.watch,
             backend="python" if self.backend == "python" else "compiled", keep=keep,
         )  # fmt: skip
         for name in ("nfev", "naccepted", "nrejected"):
@@ -215,12 +242,25 @@ class _Problem:
             self.backend = "callback"
         return self.field if self.run is None else self.run
 
-    def _look(self, moment: int, t: float, h: float, y: Array, t_new: float, y_new: Array, K: Array, rows: int) -> bool:
-        """After an accepted step: whether an event ends the solve there, or has made fun another function."""
-        if self.events.look(moment, t, h, y, t_new, y_new, K, rows):
-            return True
-        self.stale = self.run is not None and not self._agrees(t_new, y_new)
-        return self.stale
+    def _look(self, moment: int, t: float, h: float, y: Array, *accepted: Any) -> bool:
+        """Whether the solve ends here: by an event, a callback, or because fun has become another function.
+
+        accepted: (t_new, y_new, K, evaluated), at an acceptance.
+        """
+        if not accepted:
+            return self._call("on_step" if moment == rk.MOMENTS["attempt"] else "on_reject", t, y, h)
+        t_new, y_new = accepted[:2]
+        if self.events.events:
+            if self.events.look(moment, t, h, y, *accepted):
+                return True
+            self.stale = self.run is not None and not self._agrees(t_new, y_new)
+        return self._call("on_accept", t_new, y_new, h) or self.stale
+
+    def _call(self, name: str, t: float, y: Array, h: float) -> bool:
+        """Tell the user's callback, if there is one: whether it ends the solve."""
+        if name in self.callbacks and self.callbacks[name](t, y.copy(), h):
+            self.called_off = True
+        return self.called_off
 
     def _agrees(self, t: float, y: Array) -> bool:
         """Whether the Program's slope is what fun itself gives: events may have effects that fun reads."""

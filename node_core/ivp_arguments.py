@@ -9,20 +9,23 @@ from typing import Any
 
 import numpy as np
 
-from .options import checked_norm, half_of
+from .options import CALLBACKS, checked_norm, half_of
 from .program.trace import user_stacklevel
-from .solvers import Control, Tableau, tableau
+from .solvers import Adams, Control, Tableau, tableau
 from .solvers.events import Event
 
 __all__ = [
-    "CONTROLS", "TOLD", "args_of", "function_of", "ivp_control", "listed", "method_of", "span_of", "state_vector",
-    "times_of", "with_args",
+    "CONTROLS", "TOLD", "args_of", "callbacks_of", "function_of", "ivp_control", "listed", "method_of", "span_of",
+    "state_vector", "times_of", "with_args",
 ]  # fmt: skip
 
 Array = np.ndarray
 SCIPYS = ("RK23", "RK45", "DOP853", "Radau", "BDF", "LSODA")
 TOLD = ("rtol", "atol", "first_step", "max_step")  # SciPy's; its others are for implicit methods
-CONTROLS = ("max_num_steps", "safety", "min_factor", "max_factor", "norm", "controller", "step_size")
+CONTROLS = (
+    "max_num_steps", "safety", "min_factor", "max_factor", "norm", "controller", "step_size", "max_order", "min_step",
+    "on_min_step", "max_seconds",
+)  # fmt: skip
 LEAST_RTOL = 100 * float(np.finfo(float).eps)
 
 
@@ -35,6 +38,15 @@ def method_of(method: Any) -> Tableau:
         raise NotImplementedError(f"method {method!r} comes with the stiff solvers; there are RK23, RK45 and DOP853, "
                                   "and all of nc.methods()")  # fmt: skip
     return tableau(method)
+
+
+def callbacks_of(options: dict) -> dict[str, Callable]:
+    """on_step, on_accept and on_reject, taken out of the options."""
+    found = {name: options.pop(name) for name in CALLBACKS if options.get(name) is not None}
+    for name, value in found.items():
+        if not callable(value):
+            raise TypeError(f"{name} must be callable as {name}(t, y, h), got {value!r}")
+    return found
 
 
 def span_of(t_span: Any) -> tuple[float, float]:
@@ -142,7 +154,7 @@ def ivp_control(rule: Tableau, options: dict, y0: Array, span: float) -> Control
         raise ValueError(f"`first_step` exceeds bounds: {first_step!r} is more than the length of t_span, {span}")
     if not rule.adaptive and "step_size" not in given:
         raise ValueError(f"{rule.name} takes fixed steps; give step_size")
-    if rule.adaptive and "step_size" in given:
+    if rule.adaptive and "step_size" in given and not isinstance(rule, Adams):
         raise ValueError(f"step_size does not go with {rule.name}, which is adaptive; see nc.methods()")
     if "norm" in given:
         given["norm"] = checked_norm(given["norm"])

@@ -12,7 +12,7 @@ from .autodiff import tree
 from .autodiff.node import Node, lift
 from .program import Field
 from .program.trace import user_stacklevel
-from .solvers import Control, Tableau, tableau
+from .solvers import Adams, Control, Tableau, tableau
 from .solvers.watched import Watch, rk
 
 __all__ = [
@@ -38,12 +38,13 @@ ADAPTIVE_OPTIONS = (
     "controller", "step_t",
 )  # fmt: skip
 FIXED_OPTIONS = ("step_size", "max_num_steps")
+ADAMS_OPTIONS = ("max_order", "step_size")
 EITHER_OPTIONS = ("jump_t", "on_step", "on_accept", "on_reject", "max_seconds", "progress")
 CALLBACKS = {"on_step": "attempts", "on_accept": "acceptances", "on_reject": "rejections"}
 KEYWORDS = ("args", "method", "rtol", "atol", "gradient", "backend", "full_output")  # odeint's own
 LAYERS_MAY_SET = KEYWORDS[1:]
-LOOKED_AT = ("controller", "on_min_step", "max_seconds")  # by Control, whatever the state
-MAY_BE_NONE = ("first_step", "step_size")  # None stands for the automatic choice
+LOOKED_AT = ("controller", "on_min_step", "max_seconds", "max_order")  # by Control, whatever the state
+MAY_BE_NONE = ("first_step", "step_size", "max_order")  # None stands for the automatic choice
 BACKENDS = ("compiled", "callback", "python")
 LATER_GRADIENTS = ("interpolated", "forward", "auto")
 
@@ -116,22 +117,33 @@ def state_leaf(leaf: Any) -> Any:
     return leaf
 
 
-def check_names(rule: Tableau, options: dict) -> None:
+def equal_steps(rule: Tableau | Adams, options: dict) -> bool:
+    """Whether steps are given in advance: an Adams method takes such where it is given step_size."""
+    return not rule.adaptive or (isinstance(rule, Adams) and options.get("step_size") is not None)
+
+
+def check_names(rule: Tableau | Adams, options: dict) -> None:
     """TypeError or ValueError for options that odeint, or the method, does not have."""
-    allowed = (*(ADAPTIVE_OPTIONS if rule.adaptive else FIXED_OPTIONS), *EITHER_OPTIONS)
+    adaptive, multistep = not equal_steps(rule, options), isinstance(rule, Adams)
+    allowed = (*(ADAPTIVE_OPTIONS if adaptive else FIXED_OPTIONS), *EITHER_OPTIONS)
     kind = "adaptive" if rule.adaptive else "fixed-step"
+    if multistep:
+        allowed = (*(name for name in allowed if name != "controller"), *ADAMS_OPTIONS)
+        kind = "a family of Adams methods" + ("" if adaptive else " and takes equal steps here")
     for name in options:
-        if name in ADAPTIVE_OPTIONS + FIXED_OPTIONS and name not in allowed:
+        if name in ADAPTIVE_OPTIONS + FIXED_OPTIONS + ADAMS_OPTIONS and name not in allowed:
             raise ValueError(f"{name} does not go with {rule.name}, which is {kind}; see nc.methods()")
         if name not in allowed:
             raise TypeError(_unknown_option(name, rule, allowed))
 
 
-def control_of(rule: Tableau, y0: Any, field: Field, rtol: Any, atol: Any, options: dict) -> Control:
+def control_of(rule: Tableau | Adams, y0: Any, field: Field, rtol: Any, atol: Any, options: dict) -> Control:
     """What the solve obeys, of tolerances and options that are all checked."""
     check_names(rule, options)
-    if not rule.adaptive and (rtol is not RTOL or atol is not ATOL):
-        raise ValueError(f"rtol and atol do not go with {rule.name}, which is fixed-step; give step_size")
+    equal = equal_steps(rule, options)
+    if equal and (rtol is not RTOL or atol is not ATOL):
+        what = "equal steps of" if rule.adaptive else "which is fixed-step; give"
+        raise ValueError(f"rtol and atol do not go with {rule.name}, {what} step_size")
     for name, value in options.items():
         number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
         if name in CALLBACKS and not callable(value):
@@ -144,10 +156,10 @@ def control_of(rule: Tableau, y0: Any, field: Field, rtol: Any, atol: Any, optio
     if rtol is RTOL:
         rtol = max(RTOL, least)  # a default that float32 could not meet would be no mistake of the user
     rtol = _tolerance("rtol", rtol, y0, positive=True)
-    if rule.adaptive and np.min(rtol, initial=1.0) < least:
+    if not equal and np.min(rtol, initial=1.0) < least:
         message = f"rtol below 10 eps of {field.dtype} ({least:.1e}) cannot be met; raise rtol, or give y0 in float64"
         warnings.warn(message, RuntimeWarning, stacklevel=user_stacklevel())
-    if not rule.adaptive:
+    if equal:
         options = {"max_num_steps": 2**62, **options}  # the grid is the user's own
     if "norm" in options:
         options = {**options, "norm": checked_norm(options["norm"])}
@@ -160,7 +172,7 @@ def control_of(rule: Tableau, y0: Any, field: Field, rtol: Any, atol: Any, optio
     return Control(rtol=rtol, atol=_tolerance("atol", atol, y0, positive=False), **options)
 
 
-def check_gradient_of(rule: Tableau, gradient: Any) -> None:
+def check_gradient_of(rule: Tableau | Adams, gradient: Any) -> None:
     """NotImplementedError for a gradient that the method does not have."""
     if rule.split and gradient == "adjoint":
         raise NotImplementedError(
@@ -168,7 +180,7 @@ def check_gradient_of(rule: Tableau, gradient: Any) -> None:
         )
 
 
-def half_of(rule: Tableau, y0: Any) -> int:
+def half_of(rule: Tableau | Adams, y0: Any) -> int:
     """The component of the flat state that p begins with, of y0 = (q, p) or an array whose halves they are."""
     leaves, y_def = tree.flatten(y0)
     if y_def.kind is tree.LEAF:
@@ -197,7 +209,7 @@ def _with_watch(options: dict, field: Field) -> dict:
     return {**{k: v for k, v in options.items() if k not in CALLBACKS}, "watch": watch}
 
 
-def _unknown_option(name: str, rule: Tableau, allowed: tuple) -> str:
+def _unknown_option(name: str, rule: Tableau | Adams, allowed: tuple) -> str:
     import difflib  # for this message only
 
     known = [key for key in (*allowed, *KEYWORDS) if rule.adaptive or key not in ("rtol", "atol")]

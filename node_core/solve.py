@@ -58,7 +58,8 @@ def odeint(
                min_factor (0.2), max_factor (10), norm ("rms", "max" or a function of the scaled error vector,
                (n,)), controller ("PI"; also "I", "PI33", "PI34", "PI42", "H211PI", "PID"), on_min_step ("error", or
                "force": a step of min_step is taken whatever its error), step_t (times that steps end at). Fixed-step
-               methods: step_size (without it, one step an interval of t), max_num_steps (no limit). Both: jump_t
+               methods: step_size (without it, one step an interval of t), max_num_steps (no limit). Adams methods:
+               max_order, and either of these, the latter if step_size is given. All: jump_t
                (times at which func jumps: the solve stops there and starts anew), max_seconds, progress (True: a
                bar), and ``on_step(t, y, h)`` before a step is tried, ``on_accept(t, y, h)`` with the state it ended
                in, ``on_reject(t, y, h)``: a true answer ends the solve, with the outputs until then.

@@ -18,7 +18,7 @@ from node_core.cli.main import main
 from node_core.fit import Model, Settings
 from node_core.series import Series
 from node_core.solvers import METHODS
-from node_core.solvers.tableaus import SPLIT_METHODS
+from node_core.solvers.tableaus import ADAMS_METHODS, SPLIT_METHODS
 
 HUDSON_BAY = Path(__file__).parents[1] / "examples" / "data" / "hudson_bay.csv"
 
@@ -351,8 +351,9 @@ def test_methods_lists_every_method_with_its_order(capsys):
     assert main(["methods"]) == 0
     header, *rows = capsys.readouterr().out.splitlines()
     assert header.split() == ["method", "order", "kind", "stages", "FSAL", "dense", "description"]
-    assert [row.split()[0] for row in rows] == [*METHODS, *SPLIT_METHODS]
-    assert [int(row.split()[1]) for row in rows] == [m.order for m in (*METHODS.values(), *SPLIT_METHODS.values())]
+    every = {**METHODS, **SPLIT_METHODS, **ADAMS_METHODS}
+    assert [row.split()[0] for row in rows] == list(every)
+    assert [int(row.split()[1]) for row in rows] == [m.order for m in every.values()]
 
 
 def test_info_shows_what_show_config_shows(capsys):

@@ -31,7 +31,7 @@ LAYERS = {
     "solve": {"adjoint", "solvers", "program", "autodiff", "progress", "options", "pieces"},
     "event": {"solve", "options", "solvers", "program", "autodiff"},
     "ivp_arguments": {"options", "solvers", "program", "autodiff"},
-    "ivp": {"solve", "options", "ivp_arguments", "solvers", "program", "autodiff"},
+    "ivp": {"solve", "options", "progress", "ivp_arguments", "solvers", "program", "autodiff"},
     "nn": {"solve", "options", "program", "autodiff", "checks"},
     "optim": {"autodiff", "_kernels"},
     "storage": {"autodiff"},

@@ -51,6 +51,8 @@ cdef class _Tableau:
         rows = tableau.dense_stages  # with the extra ones
         if rows > nc.NC_MAX_ROWS:
             raise ValueError(f"tableau {tableau.name}: at most {nc.NC_MAX_ROWS} slopes, got {rows}")
+        if hasattr(tableau, "corrected"):  # Adams: its formulas are made step by step
+            tableau = _AdamsRows(tableau)
         self.a = _doubles(tableau.dense_a, (rows, rows), "a")
         self.nodes = _doubles(tableau.dense_c, (rows,), "c")
         self.p = _doubles(tableau.p, (rows, np.shape(tableau.p)[1]), "p")
@@ -73,6 +75,16 @@ cdef class _Tableau:
         if tableau.e_low is not None:
             self.e_low = _doubles(tableau.e_low, (rows,), "e_low")
             self.c.e_low = <const double *>cnp.PyArray_DATA(self.e_low)
+
+
+class _AdamsRows:
+    """A family of Adams methods as the rows of K that its steps have."""
+    e_low, split = None, False
+
+    def __init__(self, family):
+        self.name, self.rows, self.p, self.fsal = family.name, family.rows, family.p, family.fsal
+        self.error_order = family.error_order
+        self.dense_a, self.dense_c, self.e = np.zeros((self.rows, self.rows)), np.zeros(self.rows), np.zeros(self.rows)
 
 
 # Converted once: training solves with the same tableau and control thousands of times. Both are immutable, and

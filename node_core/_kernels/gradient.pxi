@@ -44,6 +44,8 @@ def adjoint_backward(Run run, y, t, tableau, control, bint adaptive, g, bint wit
         problem = _Problem(run, np.ascontiguousarray(y[0]), t, tableau, _ANY_CONTROL, False)
         pulled = _Pulled(problem, run, g, with_t)
         problem.c.control = augmented.c
+        if problem.c.adams != NULL:
+            problem.follow(tableau, control)
         if callable(control.norm):
             problem.callback.norm = control.norm
             problem.c.norm = <nc.nc_norm_fn>_norm
@@ -66,7 +68,7 @@ class _AnyControl:
     rtol, atol, first_step, step_size, max_step, min_step = 1e-6, 1e-8, None, None, 1.0, 0.0
     safety, min_factor, max_factor, max_num_steps, norm, n_norm = 0.9, 0.2, 10.0, 1, None, None
     previous_norm, as_scipy, on_min_step, step_t, watch, progress, max_seconds = 1.0, False, "error", (), None, None, 1e99
-    split = None
+    split = max_order = None
 
     def exponents(self, error_order):
         return 0.0, 0.0, 0.0

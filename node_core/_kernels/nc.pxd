@@ -79,6 +79,10 @@ cdef extern from "nc_solver.h" nogil:
         const double *p_p
         ptrdiff_t split
 
+    struct nc_adams:
+        int corrected, most
+        nc_tableau starter
+
     struct nc_tolerance:
         const double *rtol
         const double *atol
@@ -111,6 +115,7 @@ cdef extern from "nc_solver.h" nogil:
         void *rhs_ctx
         void *ctx
         nc_tableau tableau
+        const nc_adams *adams
         nc_control control
         ptrdiff_t n, n_norm, m
         int width

@@ -88,7 +88,8 @@ cdef class _Problem:
     cdef nc.nc_record record
     cdef const nc.nc_kernels *kernels
     cdef _Callback callback
-    cdef _Tableau tableau
+    cdef _Tableau tableau, starter
+    cdef nc.nc_adams adams
     cdef _Control control
     cdef cnp.ndarray y0, t, out, y_last, output_step
     cdef Run run
@@ -121,6 +122,8 @@ cdef class _Problem:
             self.look(control.watch.call, control.watch.moments, SLOPES[control.watch.slopes])
         self.c.ctx = <void *>self.callback
         self.c.tableau, self.c.control = self.tableau.c, self.control.c
+        if hasattr(tableau, "corrected"):
+            self.follow(tableau, control)
         if tableau.split:
             if control.split is None or not 0 <= control.split <= len(y0):
                 raise ValueError(f"tableau {tableau.name}: control.split must be within 0 and {len(y0)}")
@@ -141,6 +144,14 @@ cdef class _Problem:
             if self.run is not None:
                 self.run.take_record(&self.record)
                 self.run.start_tape(&self.tape, -1)
+
+    cdef int follow(self, family, control) except -1:
+        """Step as that family of Adams methods does."""
+        self.adams.corrected, self.adams.most = family.corrected, family.highest_order(control)
+        self.starter = _tableau_of(family.starter(self.adams.most))
+        self.adams.starter = self.starter.c
+        self.c.adams = &self.adams
+        return 0
 
     def __dealloc__(self):
         if self.run is not None:

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from ..program import Field
-from ..solvers import Control, Failure, Run, SolverError, Tableau, adjoint_backward, integrate, solver_error
+from ..solvers import Adams, Control, Failure, Run, SolverError, Tableau, adjoint_backward, integrate, solver_error
 from .discrete import dot
 
 __all__ = ["solve_backward"]
@@ -111,7 +111,8 @@ def solve_backward(
     Returns ``(y0_bar (n,), [one for every wanted parameter], t_bar (m,), evaluations)``. Memory does
     not depend on the number of steps.
     """
-    if run is not None:
+    equal_adams = isinstance(tableau, Adams) and control.step_size is not None  # started by another method
+    if run is not None and not equal_adams:
         return _solve_compiled(field, run, tableau, control, t, y, g, with_t)
     augmented = Augmented(field)
     n = augmented.n

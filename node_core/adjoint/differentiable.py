@@ -10,7 +10,7 @@ import numpy as np
 from ..autodiff.node import Node, apply, concrete
 from ..autodiff.primitive import NoForwardRuleError, Primitive, match
 from ..program import Field
-from ..solvers import Control, SolverError, Stats, Tableau, checked_times, discrete_backward, integrate
+from ..solvers import Adams, Control, SolverError, Stats, Tableau, checked_times, discrete_backward, integrate
 from . import backsolve, discrete
 
 __all__ = ["GRADIENTS", "Solve"]
@@ -66,6 +66,8 @@ class Solve(Primitive):
             t = checked_times(t)
             self.told.check_finite(y0)
         discrete = gradient and GRADIENTS[self.gradient]
+        if discrete and isinstance(self.tableau, Adams):
+            raise NotImplementedError(f"{self.tableau.name} has no discrete gradient yet; give gradient='adjoint'")
         run = None
         try:
             if self.backend == "compiled":

@@ -24,7 +24,7 @@ from .problems import PROBLEMS, Problem
 __all__ = ["TOLERANCES", "WorkPoint", "draw", "summary", "work_precision"]
 
 TOLERANCES = (1e-3, 1e-5, 1e-7, 1e-9, 1e-11)
-OURS = ("tsit5", "dopri5", "dopri8", "DOP853")
+OURS = ("tsit5", "dopri5", "vern7", "dopri8", "DOP853", "vern9", "implicit_adams")
 BUDGET = 0.02  # seconds of one measurement
 MOST = 1_000_000  # steps
 

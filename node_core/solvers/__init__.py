@@ -3,6 +3,7 @@
 Reading order: tableau, tableaus, stepper, control, interpolation, loop, integrate.
 """
 
+from .adams import Adams
 from .control import Control
 from .errors import Failure, SolverError, solver_error
 from .integrate import Run, adjoint_backward, discrete_backward, integrate
@@ -13,6 +14,7 @@ from .times import checked_times
 
 __all__ = [
     "METHODS",
+    "Adams",
     "Control",
     "Failure",
     "Method",

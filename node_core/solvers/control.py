@@ -97,6 +97,8 @@ class Control:
         One of CONTROLLERS; "PI", that of DOPRI5, by default.
     split : int or None
         The component with which the second half of the state begins, for a method with a tableau for each half.
+    max_order : int or None
+        Of an Adams method: the highest order, or that of equal steps.
     watch : watched.Watch or None
         Who looks at the steps.
     progress : callable or None
@@ -126,6 +128,7 @@ class Control:
     on_min_step: str = "error"
     step_t: Array | tuple = ()
     split: int | None = None
+    max_order: int | None = None
     watch: Any = None
     progress: Callable[[float], Any] | None = None
     max_seconds: float = math.inf
@@ -157,6 +160,8 @@ class Control:
             raise ValueError(f"max_factor must be finite and at least 1, got {self.max_factor!r}")
         if self.on_min_step not in ("error", "force"):
             raise ValueError(f'on_min_step must be "error" or "force", got {self.on_min_step!r}')
+        if self.max_order is not None and (type(self.max_order) is not int or not 1 <= self.max_order <= 12):
+            raise ValueError(f"max_order must be an int from 1 to 12, got {self.max_order!r}")
         if not self.max_seconds > 0.0:
             raise ValueError(f"max_seconds must be positive, got {self.max_seconds!r}")
         if not isinstance(self.controller, str) or self.controller not in CONTROLLERS:

@@ -11,11 +11,12 @@ import numpy as np
 
 from .._kernels import rk
 from . import control as ctl
+from .adams import Adams, AdamsSteps
 from .control import Control
 from .errors import Failure, SolverError, solver_error
 from .output import Outputs
 from .solution import Stats
-from .stepper import extra_stages, rk_step, weighted_sum
+from .stepper import NonFinite, check_finite, extra_stages, rk_step, weighted_sum
 from .tableau import Tableau
 
 __all__ = ["End", "adaptive_loop", "fixed_loop"]
@@ -33,14 +34,6 @@ class End(NamedTuple):
     y: Array
     h_next: float
     stopped: bool = False
-
-
-class NonFinite(ArithmeticError):
-    """A NaN or infinity, seen first in `what` ("func", "state" or "norm")."""
-
-    def __init__(self, what: str, t: float, component: int) -> None:
-        super().__init__(what, t, component)
-        self.what, self.t, self.component = what, t, component
 
 
 class Slope:
@@ -75,13 +68,6 @@ def check_slope(dy: Array, y: Array) -> None:
         raise TypeError(rk.slope_mismatch(dy, y.dtype, len(y)))
 
 
-def check_finite(what: str, t: float, x: Array) -> Array:
-    finite = np.isfinite(x)
-    if not finite.all():
-        raise NonFinite(what, t, int(np.argmin(finite)))
-    return x
-
-
 @np.errstate(all="ignore")
 def adaptive_loop(
     fun: Callable, y0: Array, t: Array, tableau: Tableau, control: Control, outputs: Outputs, stats: Stats,
@@ -94,6 +80,7 @@ def adaptive_loop(
     """
     slope = Slope(fun, stats, np.geterr())
     K = np.zeros((tableau.dense_stages, len(y0)), y0.dtype)
+    adams = AdamsSteps(tableau, control, y0) if isinstance(tableau, Adams) else None
     order, t_end = tableau.error_order, float(t[-1])
     now, y, h, component = float(t[0]), y0, 0.0, -1
     bad: NonFinite | None = None  # the last one that is still ahead
@@ -109,8 +96,10 @@ def adaptive_loop(
     h = control.first_step or ctl.first_step(slope.or_none, t, y, K[0], control, order)
     previous, after_rejection, last = (control.previous_norm,) * 2, False, False
     deadline = time.monotonic() + control.max_seconds
+    if adams is not None:
+        adams.arrived(now, K[0])
     while not last:
-        wanted = h
+        wanted, norm = h, math.inf
         h, t_new, last, at_stop = ctl.step_plan(now, h, t_end, control, not after_rejection)
         reason = _refusal(now, h, last or at_stop, stats, control, deadline)
         if reason:
@@ -121,23 +110,25 @@ def adaptive_loop(
             return End(now, y, abs(h), True)
         forced = ctl.is_forced(h, control)
         try:
-            y_new, norm, component = _attempt(slope, now, y, h, tableau, control, K)
+            y_new, norm, component = _attempt(slope, now, y, h, tableau, control, K, adams)
             good = norm <= 1.0 or forced
-            needed = good and not tableau.fsal and (not last or _slopes(watch) or outputs.inside(t_new))
+            needed = good and not tableau.fsal and (not last or _looked_at(outputs, t_new, watch, adams))
             if needed:
                 K[tableau.rows - 1] = slope(now + h, y_new)
-            factor = 0.0 if good else ctl.reject_factor(norm, control, order)
         except NonFinite as error:
-            bad, factor = error, control.min_factor
+            bad, good, norm = error, False, math.inf
             if forced:
                 raise stop("non-finite") from None
-        if factor:
+        if not good:
             stats.nrejected += 1
             if _asks_to_stop(watch, "rejection", now, h, y):
                 return End(now, y, abs(h), True)
-            h, after_rejection, last = h * factor, True, False
+            h *= ctl.reject_factor(norm, control, order) if adams is None else adams.rejected(norm)
+            after_rejection, last = True, False
             continue
         try:
+            if adams is not None and _looked_at(outputs, t_new, watch, adams):
+                adams.fill(slope, now, y, h, y_new, K)
             evaluated = _accept(
                 slope, outputs, tableau, now, h, y, K, t_new, y_new, last, tableau.fsal or needed, watch
             )
@@ -148,7 +139,11 @@ def adaptive_loop(
         stopped = _asks_to_stop(watch, "acceptance", now, h, y, t_new, y_new, K, evaluated)
         if bad is not None and math.copysign(1.0, h) * (t_new - bad.t) >= 0.0:
             bad = None
-        factor = ctl.accept_factor(norm, previous, control, order)
+        if adams is None:
+            factor = ctl.accept_factor(norm, previous, control, order)
+        else:
+            factor = adams.accepted(norm, _norms(adams, h, K, y, y_new, control))
+            adams.arrived(t_new, K[tableau.rows - 1])
         h *= min(factor, 1.0) if after_rejection else factor
         if at_stop:
             h = math.copysign(max(abs(h), abs(wanted)), h)  # cut short for the stop alone
@@ -161,14 +156,15 @@ def adaptive_loop(
 
 
 def _attempt(
-    slope: Slope, t: float, y: Array, h: float, tableau: Tableau, control: Control, K: Array
+    slope: Slope, t: float, y: Array, h: float, tableau: Tableau, control: Control, K: Array, adams: AdamsSteps | None
 ) -> tuple[Array, float, int]:
     """One step from K[0]: y_new (n,), the norm of its error, and the component with the largest."""
-    y_new = _checked_step(slope, t, y, h, tableau, K)
-    scaled = ctl.scale_error(weighted_sum(K, tableau.e, h), y, y_new, control)
+    y_new = _checked_step(slope, t, y, h, tableau, K, adams=adams)
+    error = weighted_sum(K, tableau.e, h) if adams is None else adams.error(adams.order, h, K)
+    scaled = ctl.scale_error(error, y, y_new, control)
     component = int(np.argmax(np.abs(scaled))) if scaled.size else -1
     norm = ctl.error_norm(scaled, control)
-    if tableau.e_low is not None:
+    if adams is None and tableau.e_low is not None:
         low = ctl.scale_error(weighted_sum(K, tableau.e_low, h), y, y_new, control)
         norm = ctl.joined_norm(norm, ctl.error_norm(low, control))
     if not 0.0 <= norm < math.inf:
@@ -177,12 +173,26 @@ def _attempt(
 
 
 def _checked_step(
-    slope: Slope, t: float, y: Array, h: float, tableau: Tableau, K: Array, split: int | None = None
-) -> Array:
-    y_new = check_finite("state", t + h, rk_step(slope, t, y, K[0], h, tableau, K, split))
+    slope: Slope, t: float, y: Array, h: float, tableau: Tableau, K: Array, split: int | None = None,
+    adams: AdamsSteps | None = None,
+) -> Array:  # fmt: skip
+    stepped = rk_step(slope, t, y, K[0], h, tableau, K, split) if adams is None else adams.step(slope, t, y, h)
+    y_new = check_finite("state", t + h, stepped)
     if tableau.fsal:
         K[tableau.rows - 1] = slope(t + h, y_new)
     return y_new
+
+
+def _looked_at(outputs: Outputs, t_new: float, watch: Any, adams: AdamsSteps | None) -> bool:
+    """Whether anybody wants the slope at the end of the step that ends at t_new; of Adams, its dense output."""
+    if adams is not None and (outputs.steps is not None or (watch is not None and watch.acceptances)):
+        return True
+    return bool(_slopes(watch)) or outputs.inside(t_new)
+
+
+def _norms(adams: AdamsSteps, h: float, K: Array, y: Array, y_new: Array, control: Control) -> Callable[[int], float]:
+    """Of the errors that the step would have had of other orders."""
+    return lambda order: ctl.error_norm(ctl.scale_error(adams.error(order, h, K), y, y_new, control), control)
 
 
 def _accept(
@@ -243,11 +253,14 @@ def fixed_loop(
     """Steps on a grid given in advance: t itself, or equal ones of control.step_size, the last shortened."""
     slope = Slope(fun, stats, np.geterr())
     K = np.zeros((tableau.dense_stages, len(y0)), y0.dtype)
+    adams = AdamsSteps(tableau, control, y0) if isinstance(tableau, Adams) else None
     grid_time, steps = fixed_grid(t, control.step_size)
     deadline = time.monotonic() + control.max_seconds
     now, y, h = float(t[0]), y0, 0.0
     try:
         K[0] = slope(now, y)
+        if adams is not None:
+            adams.arrived(now, K[0])
         for k in range(1, steps + 1):
             if k > control.max_num_steps:
                 raise _stop("too many steps", now, h, y, stats, None, -1)
@@ -259,10 +272,14 @@ def fixed_loop(
             h = t_new - now
             if _asks_to_stop(watch, "attempt", now, h, y):
                 return End(now, y, 0.0, True)
-            y_new = _checked_step(slope, now, y, h, tableau, K, control.split)
-            needed = not last or bool(_slopes(watch)) or outputs.inside(t_new)
+            y_new = _checked_step(slope, now, y, h, tableau, K, control.split, adams)
+            needed = not last or _looked_at(outputs, t_new, watch, adams)
             if needed and not tableau.fsal:
                 K[tableau.rows - 1] = slope(now + h, y_new)
+            if adams is not None:
+                if _looked_at(outputs, t_new, watch, adams):
+                    adams.fill(slope, now, y, h, y_new, K)
+                adams.arrived(t_new, K[tableau.rows - 1])
             evaluated = _accept(
                 slope, outputs, tableau, now, h, y, K, t_new, y_new, last, tableau.fsal or needed, watch
             )

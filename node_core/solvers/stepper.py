@@ -8,9 +8,25 @@ import numpy as np
 
 from .tableau import Tableau
 
-__all__ = ["extra_stages", "halves_sum", "rk_step", "weighted_sum"]
+__all__ = ["NonFinite", "check_finite", "extra_stages", "halves_sum", "rk_step", "weighted_sum"]
 
 Array = np.ndarray
+
+
+class NonFinite(ArithmeticError):
+    """A NaN or infinity, seen first in `what` ("func", "state" or "norm")."""
+
+    def __init__(self, what: str, t: float, component: int) -> None:
+        super().__init__(what, t, component)
+        self.what, self.t, self.component = what, t, component
+
+
+def check_finite(what: str, t: float, x: Array) -> Array:
+    """x (n,), if all of it is finite; else NonFinite."""
+    finite = np.isfinite(x)
+    if not finite.all():
+        raise NonFinite(what, t, int(np.argmin(finite)))
+    return x
 
 
 def rk_step(

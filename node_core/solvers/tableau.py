@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-__all__ = ["Tableau", "hermite_weights", "lower"]
+__all__ = ["Tableau", "frozen", "hermite_weights", "lower"]
 
 Array = np.ndarray
 EPS = np.finfo(np.float64).eps
@@ -86,7 +86,7 @@ class Tableau:
     def __post_init__(self) -> None:
         for field in ("a", "b", "c", "extra_a", "extra_c", "a_p", "b_p"):
             if getattr(self, field) is not None:
-                object.__setattr__(self, field, _frozen(getattr(self, field)))
+                object.__setattr__(self, field, frozen(getattr(self, field)))
         self._check_orders()
         self._check_shapes()
         if self.p is None:
@@ -94,12 +94,12 @@ class Tableau:
             slope_at_end[self.rows - 1] = 1.0
             object.__setattr__(self, "p", hermite_weights(self.dense_b, slope_at_end))
             object.__setattr__(self, "dense_order", min(self.order, 3))
-        object.__setattr__(self, "p", _frozen(self.p))
+        object.__setattr__(self, "p", frozen(self.p))
         for field in ("e", "e_low"):
             given = getattr(self, field)
             if given is not None:
                 padded = np.append(given, np.zeros(self.dense_stages - len(given)))
-                object.__setattr__(self, field, _frozen(padded))
+                object.__setattr__(self, field, frozen(padded))
         if self.e is not None and self.error_order is None:
             object.__setattr__(self, "error_order", self.embedded_order)
         self._check_values()
@@ -146,7 +146,7 @@ class Tableau:
         a[self.rows - 1] = self.dense_b
         if self.extra:
             a[self.rows :] = self.extra_a
-        return _frozen(a)
+        return frozen(a)
 
     @cached_property
     def dense_a_p(self) -> Array:
@@ -156,24 +156,24 @@ class Tableau:
         a = np.zeros((self.dense_stages, self.dense_stages))
         a[: self.stages, : self.stages] = self.a_p
         a[self.rows - 1, : self.stages] = self.b_p
-        return _frozen(a)
+        return frozen(a)
 
     @cached_property
     def p_p(self) -> Array:
         """The dense output p (dense_stages, degree) of the second half of the state; likewise."""
         if not self.split:
             return self.p
-        return _frozen(hermite_weights(self.dense_a_p[self.rows - 1], np.eye(self.dense_stages)[self.rows - 1]))
+        return frozen(hermite_weights(self.dense_a_p[self.rows - 1], np.eye(self.dense_stages)[self.rows - 1]))
 
     @cached_property
     def dense_b(self) -> Array:
         """b, zero-padded to (dense_stages,)."""
-        return _frozen(np.append(self.b, np.zeros(self.dense_stages - self.stages)))
+        return frozen(np.append(self.b, np.zeros(self.dense_stages - self.stages)))
 
     @cached_property
     def dense_c(self) -> Array:
         """c with 1 as the entry of the new point, and extra_c, (dense_stages,)."""
-        return _frozen([*self.c[: self.rows - 1], 1.0, *(self.extra_c if self.extra else ())])
+        return frozen([*self.c[: self.rows - 1], 1.0, *(self.extra_c if self.extra else ())])
 
     def _check_orders(self) -> None:
         least = {"order": 1, "embedded_order": 0, "dense_order": 1, "error_order": 0}
@@ -276,7 +276,8 @@ def hermite_weights(b: Array, slope_at_end: Array, quartic: Array | None = None)
     return p
 
 
-def _frozen(values) -> Array:
+def frozen(values) -> Array:
+    """A read-only copy as float64."""
     array = np.array(values, dtype=np.float64)
     array.flags.writeable = False
     return array

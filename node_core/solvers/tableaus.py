@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from .adams import ADAMS_METHODS, Adams
 from .dop853 import DOP853
 from .embedded_pairs import ADAPTIVE_HEUN, BOSH3, CASH_KARP, DOPRI5, FEHLBERG2, FEHLBERG45, TSIT5
 from .fixed_methods import EULER, HEUN2, HEUN3, MIDPOINT, RALSTON, RK4, RK38, SSPRK3
@@ -23,11 +24,11 @@ SCIPY = (
 )
 METHODS: dict[str, Tableau] = {m.name: m for m in (*FIXED, *ADAPTIVE, *SCIPY)}
 SPLIT_METHODS: dict[str, Tableau] = {m.name: m for m in (SYMPLECTIC_EULER, LEAPFROG, VELOCITY_VERLET, YOSHIDA4)}
-ALL = {**METHODS, **SPLIT_METHODS}
+ALL = {**METHODS, **SPLIT_METHODS, **ADAMS_METHODS}
 
 # Known names of methods still to come: a user who types one has made no mistake.
 PLANNED = (
-    "explicit_adams", "implicit_adams", "Radau", "BDF", "LSODA",
+    "Radau", "BDF", "LSODA",
 )  # fmt: skip
 
 
@@ -35,7 +36,9 @@ PLANNED = (
 class Method:
     """What `methods()` says of a method.
 
-    kind: "fixed", "adaptive", or "symplectic": of fixed steps, for split systems (q, p).
+    kind: "fixed", "adaptive", "symplectic" (of fixed steps, for split systems (q, p)) or "multistep" (of orders 1 to
+    `order`, with variable steps and order, or equal steps of one order).
+    stages: evaluations a step of a multistep method.
     """
 
     name: str
@@ -53,7 +56,7 @@ def tableau(name: str | Tableau) -> Tableau:
     Raises NotImplementedError for one that is planned (in whatever case: SciPy's names are in capitals),
     ValueError with the nearest names for any other.
     """
-    if isinstance(name, Tableau):
+    if isinstance(name, Tableau | Adams):
         if ALL.get(name.name) is name:
             return name
         from .order import checked  # for a user's own only: fractions take time to import
@@ -79,13 +82,19 @@ def tableau(name: str | Tableau) -> Tableau:
     raise ValueError(f"method {name!r} is not known; {hint}There are {', '.join(ALL)}")
 
 
+def _kind(m: Tableau | Adams) -> str:
+    if isinstance(m, Adams):
+        return "multistep"
+    return "symplectic" if m.split else "adaptive" if m.adaptive else "fixed"
+
+
 def methods() -> list[Method]:
-    """Every method, those for split systems last."""
+    """Every method, those for split systems and of several steps last."""
     return [
         Method(
             m.name,
             m.order,
-            "symplectic" if m.split else "adaptive" if m.adaptive else "fixed",
+            _kind(m),
             m.stages,
             m.fsal,
             m.dense_order,
