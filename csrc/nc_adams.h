@@ -5,14 +5,6 @@
 
 #include "nc_solver.h"
 
-enum {
-    NC_ADAMS_PAST = 12,                    // past slopes that a step looks at
-    NC_ADAMS_RING = NC_ADAMS_PAST + 1,     // rows that they take turns in: one is free for the next
-    NC_ADAMS_PREDICTED = NC_ADAMS_RING,    // the row after them: the slope at a predicted point
-    NC_ADAMS_SLOPES = NC_ADAMS_RING + 1,
-    NC_ADAMS_NODES = NC_ADAMS_PAST + 1,    // the new one first
-};
-
 #define NC_ADAMS_MOST_GROWTH 2.0
 #define NC_ADAMS_LEAST_GROWTH 1.2
 #define NC_ADAMS_BIAS 6.0  // the error aimed at is so many times smaller than that allowed, as VODE's

@@ -41,7 +41,8 @@ enum nc_cause {  // where a non-finite number was first seen
 
 /* dy (n,) = f(t, y (n,)), both of the state's type; an enum nc_status, nonzero stops the solve. Stage i of step
  * s is slot s (rows - 1) + i, so that the last slope of a step and the first of the next are one; a rejected
- * step's slots are used again. -1 is an evaluation that belongs to no step. */
+ * step's slots are used again. Of an Adams method slots are the rows of nc_adams_steps. -1 is an
+ * evaluation that belongs to no step. */
 typedef int (*nc_rhs_fn)(void *ctx, int64_t slot, double t, const void *y, void *dy);
 // the slope in that slot has this weight, h included, in what is integrated beside the state. An enum nc_status
 typedef int (*nc_weigh_fn)(void *ctx, int64_t slot, double weight);
@@ -73,6 +74,14 @@ struct nc_tableau {
     const double *a_p;   // (all, all) of the reals of the state from `split` on, or NULL: a is that of all
     const double *p_p;   // (all, degree) likewise
     ptrdiff_t split;     // set by the problem
+};
+
+enum {
+    NC_ADAMS_PAST = 12,                    // past slopes that a step looks at
+    NC_ADAMS_RING = NC_ADAMS_PAST + 1,     // rows that they take turns in: one is free for the next
+    NC_ADAMS_PREDICTED = NC_ADAMS_RING,    // the row after them: the slope at a predicted point
+    NC_ADAMS_SLOPES = NC_ADAMS_RING + 1,
+    NC_ADAMS_NODES = NC_ADAMS_PAST + 1,    // the new one first
 };
 
 /* A family of Adams methods (nc_adams.inc). Its problem's tableau has rows for the powers of a step's dense output and,
@@ -174,6 +183,8 @@ struct nc_pullback {
     int adaptive;
     struct nc_outcome *outcome;  // of the interval that failed
     void *y_failed;              // (2 n,) the last good [y, a] then
+    double drift;                // of y reconstructed backward, over the tolerances: the largest at an output
+    ptrdiff_t drift_at;          // and which
 };
 
 /* One update of an optimiser (nc_optimise.inc); each rule reads what its formula names. */

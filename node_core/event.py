@@ -65,16 +65,29 @@ def odeint_event(
     plain = tree.map(_plain, (y0, args))
     checked = checked_problem(func, plain[0], plain[1], method, rtol, atol, gradient, backend, options)
     t_event, y_event = _found(*checked, plain[1], start, end, event_fn, backend)
-    if not any(is_traced(leaf) for leaf in tree.flatten((y0, t0, args))[0]):
-        return t_event, y_event
-    grid = np.stack([lift(t0), np.float64(t_event)])
     solved = {"args": args, "method": method, "rtol": rtol, "atol": atol, "gradient": gradient, "backend": backend}
-    ys = odeint(func, y0, grid, **solved, **options)
-    y = tree.map(lambda value, x: value + (x[-1] - stop_gradient(x[-1])), y_event, ys)  # the value of the untraced call
-    return _moving(checked[0], event_fn, t_event, y, args, plain[1])
+    depth = max((_depth(leaf) for leaf in tree.flatten((y0, t0, args))[0]), default=0)
+    if depth == 0:
+        return t_event, y_event
+    t, y = np.float64(t_event), y_event
+    for _ in range(depth):
+        ys = odeint(func, y0, np.stack([lift(t0), t]), **solved, **options)
+        y = tree.map(
+            lambda value, x: value + (x[-1] - stop_gradient(x[-1])), y_event, ys
+        )  # as the untraced call has it
+        t, y = _moving(checked[0], event_fn, t_event, t, y, args, plain[1])
+    return t, y
 
 
 NOT_HERE = ("jump_t", "step_t", "on_step", "on_accept", "on_reject", "progress", "full_output")
+
+
+def _depth(leaf: Any) -> int:
+    """How many traces a leaf is in: so many derivatives may be asked for."""
+    depth = 0
+    while is_traced(leaf):
+        leaf, depth = leaf.value, depth + 1
+    return depth
 
 
 def _plain(leaf: Any) -> Any:
@@ -99,7 +112,7 @@ def _found(
     backend: str,
 ) -> tuple[float, Any]:  # fmt: skip
     """The time of the event and the state there, of plain values."""
-    if not rule.adaptive:
+    if not rule.adaptive or control.step_size is not None:
         raise ValueError(f"odeint_event: {rule.name} takes fixed steps; give an adaptive method")
     event = checked_event(event_fn, 0)
     told = _Told(event.func, field, args)
@@ -137,10 +150,14 @@ def _value(event_fn: Callable, t: Any, y: Any, args: tuple) -> Any:
     return np.reshape(value, ()) if np.size(value) == 1 else value
 
 
-def _moving(field: Field, event_fn: Callable, t: float, y: Any, args: tuple, plain_args: tuple) -> tuple[Any, Any]:
-    """t and y (traced, at the fixed time t) as they move with what y and args hang on.
+def _moving(
+    field: Field, event_fn: Callable, t: float, time: Any, y: Any, args: tuple, plain_args: tuple
+) -> tuple[Any, Any]:
+    """The time of the event, whose value is t, and y there, as they move with what y and args hang on.
 
-    With g the event function and g' = dg/dt its slope along the solution, dt = -dg / g', and y moves by f dt more.
+    y is traced, at `time`. With g the event function and g' = dg/dt its slope along the solution, dt = -dg / g', and y
+    moves by f dt more: a step of Newton's iteration, with a slope that is fixed. Each makes derivatives of one order
+    more right.
     """
     at = tree.map(_plain, y)
     slope = field.unravel(field(t, np.ascontiguousarray(tree.ravel(at)[0])))
@@ -150,7 +167,6 @@ def _moving(field: Field, event_fn: Callable, t: float, y: Any, args: tuple, pla
             f"odeint_event: at t = {t:.17g} event_fn passes zero without a slope; its time has no derivative", t, 0.0,
             at, "no slope",
         )  # fmt: skip
-    g = _value(event_fn, t, y, args)
-    moved = t - (g - stop_gradient(g)) / along
-    step = moved - t
-    return moved, tree.map(lambda x, f: x + f * step, y, slope)
+    g = _value(event_fn, time, y, args)
+    step = -(g - stop_gradient(g)) / along
+    return time + step, tree.map(lambda x, f: x + f * step, y, slope)

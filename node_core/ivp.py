@@ -28,7 +28,7 @@ from .ivp_arguments import (
     times_of,
     with_args,
 )  # fmt: skip
-from .options import BACKENDS, CALLBACKS, choice
+from .options import BACKENDS, CALLBACKS, choice, equal_steps
 from .program import Field
 from .program.purity import close
 from .program.trace import user_stacklevel
@@ -52,8 +52,8 @@ class OdeResult(dict):
     """What `solve_ivp` returns: its entries are attributes, too.
 
     t (m,), y (n, m); sol: the solution as a function, or None; t_events, y_events: for each event an array (k,) of
-    times and one (k, n) of states, or None; nfev, njev, nlu; status: 0 reached the end, 1 a terminal event, -1 failed;
-    message; success.
+    times and one (k, n) of states, or None; nfev, njev, nlu; status: 0 reached the end, 1 a terminal event or a
+    callback ended it, -1 failed; message; success.
     """
 
     def __getattr__(self, name: str) -> Any:
@@ -124,15 +124,15 @@ def solve_ivp(
     times = None if t_eval is None else times_of(t_eval, start, end)
     found = [checked_event(event, i) for i, event in enumerate(listed(events))]
     found = [with_args(event, args) for event in found]
+    callbacks, bar = callbacks_of(options), options.pop("progress", False)
     if _is_traced((y0, args)):
         if times is None or dense_output or found:
             raise NotImplementedError(
                 "solve_ivp is differentiable at the times of t_eval; dense_output and events are not, yet"
             )
         return _differentiable(function_of(fun, vectorized, np.shape(y0)), (start, end), y0, rule, times, args, backend,
-                               gradient, options, events)  # fmt: skip
+                               gradient, {**options, **callbacks, "progress": bar}, events)  # fmt: skip
     y0 = state_vector(y0)
-    callbacks, bar = callbacks_of(options), options.pop("progress", False)
     control = ivp_control(rule, options, y0, abs(end - start))
     field = Field(function_of(fun, vectorized, y0.shape), y0, args)
 
@@ -252,14 +252,18 @@ class _Problem:
         t_new, y_new = accepted[:2]
         if self.events.events:
             if self.events.look(moment, t, h, y, *accepted):
+                _, t_event, y_event = self.events.ended  # where the step ends now
+                self._call("on_accept", t_event, y_event, h)
                 return True
             self.stale = self.run is not None and not self._agrees(t_new, y_new)
         return self._call("on_accept", t_new, y_new, h) or self.stale
 
     def _call(self, name: str, t: float, y: Array, h: float) -> bool:
         """Tell the user's callback, if there is one: whether it ends the solve."""
-        if name in self.callbacks and self.callbacks[name](t, y.copy(), h):
-            self.called_off = True
+        if name in self.callbacks:
+            own = y.copy()
+            own.flags.writeable = False
+            self.called_off = bool(self.callbacks[name](t, own, h))
         return self.called_off
 
     def _agrees(self, t: float, y: Array) -> bool:
@@ -333,6 +337,7 @@ def _differentiable(
     """The result at t_eval by `odeint`, whose y carries gradients; a failed solve is a SolverError."""
     if not len(times):
         raise ValueError("solve_ivp: `t_eval` is empty; there is nothing to differentiate")
+    told = {name: options.pop(name) for name in (*CALLBACKS, "progress") if name in options}
     control = ivp_control(rule, options, state_vector(tree.map(concrete, y0)), abs(span[1] - span[0]))
     options = {name: value for name, value in options.items() if name in (*CONTROLS, *TOLD)}
     if span[0] == span[1]:
@@ -341,8 +346,9 @@ def _differentiable(
         inside = [s for s in times if s not in span]
         grid = np.array([span[0], *inside, span[1]])
         rows = np.flatnonzero(np.isin(grid, times))
-        options = {"atol": 1e-6, **options, "rtol": control.rtol}
-        ys = odeint(fun, y0, grid, args=args, method=rule, gradient=gradient, backend=backend, **options)
+        if not equal_steps(rule, options):
+            options = {"atol": 1e-6, **options, "rtol": control.rtol}
+        ys = odeint(fun, y0, grid, args=args, method=rule, gradient=gradient, backend=backend, **options, **told)
         ys = ys[rows[0] : rows[-1] + 1]
     return OdeResult(
         t=times, y=ys.T, sol=None, t_events=None if events is None else [], y_events=None if events is None else [],

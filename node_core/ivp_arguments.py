@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from .options import CALLBACKS, checked_norm, half_of
+from .options import CALLBACKS, check_names, checked_norm, equal_steps, half_of
 from .program.trace import user_stacklevel
-from .solvers import Adams, Control, Tableau, tableau
+from .solvers import Control, Tableau, tableau
 from .solvers.events import Event
 
 __all__ = [
@@ -36,7 +36,7 @@ def method_of(method: Any) -> Tableau:
         method = next(own, method)
     if isinstance(method, str) and method in ("Radau", "BDF", "LSODA"):
         raise NotImplementedError(f"method {method!r} comes with the stiff solvers; there are RK23, RK45 and DOP853, "
-                                  "and all of nc.methods()")  # fmt: skip
+                                  "implicit_adams, and all of nc.methods()")  # fmt: skip
     return tableau(method)
 
 
@@ -135,7 +135,10 @@ def ivp_control(rule: Tableau, options: dict, y0: Array, span: float) -> Control
         told = ", ".join(f"`{name}`" for name in without)
         message = f"The following arguments have no effect for a chosen solver: {told}."
         warnings.warn(message, UserWarning, stacklevel=user_stacklevel())
-    given = {name: options[name] for name in CONTROLS if name in options}
+    given = {name: options[name] for name in CONTROLS if options.get(name) is not None}
+    check_names(rule, given)
+    if "rtol" in options and rule.adaptive and equal_steps(rule, given):
+        raise ValueError(f"rtol does not go with {rule.name} and equal steps of step_size")
     rtol, atol = np.asarray(options.get("rtol", 1e-3), float), np.asarray(options.get("atol", 1e-6), float)
     if np.any(rtol < LEAST_RTOL):
         message = f"At least one element of `rtol` is too small. Setting `rtol = np.maximum(rtol, {LEAST_RTOL})`."
@@ -154,8 +157,6 @@ def ivp_control(rule: Tableau, options: dict, y0: Array, span: float) -> Control
         raise ValueError(f"`first_step` exceeds bounds: {first_step!r} is more than the length of t_span, {span}")
     if not rule.adaptive and "step_size" not in given:
         raise ValueError(f"{rule.name} takes fixed steps; give step_size")
-    if rule.adaptive and "step_size" in given and not isinstance(rule, Adams):
-        raise ValueError(f"step_size does not go with {rule.name}, which is adaptive; see nc.methods()")
     if "norm" in given:
         given["norm"] = checked_norm(given["norm"])
     if rule.as_scipy:

@@ -21,10 +21,12 @@ __all__ = [
     "LATER_GRADIENTS",
     "RTOL",
     "check_gradient_of",
+    "check_names",
     "checked_norm",
     "checked_options",
     "choice",
     "control_of",
+    "equal_steps",
     "half_of",
     "state_leaf",
     "state_of",
@@ -39,11 +41,14 @@ ADAPTIVE_OPTIONS = (
 )  # fmt: skip
 FIXED_OPTIONS = ("step_size", "max_num_steps")
 ADAMS_OPTIONS = ("max_order", "step_size")
-EITHER_OPTIONS = ("jump_t", "on_step", "on_accept", "on_reject", "max_seconds", "progress")
+ADJOINT_OPTIONS = ("adjoint_rtol", "adjoint_atol", "adjoint_method")  # of the backward solve
+EITHER_OPTIONS = (*ADJOINT_OPTIONS, "jump_t", "on_step", "on_accept", "on_reject", "max_seconds", "progress")
 CALLBACKS = {"on_step": "attempts", "on_accept": "acceptances", "on_reject": "rejections"}
 KEYWORDS = ("args", "method", "rtol", "atol", "gradient", "backend", "full_output")  # odeint's own
 LAYERS_MAY_SET = KEYWORDS[1:]
 LOOKED_AT = ("controller", "on_min_step", "max_seconds", "max_order")  # by Control, whatever the state
+OF_BOTH_SOLVES = ("max_step", "min_step", "on_min_step", "max_num_steps", "safety", "min_factor", "max_factor", "norm",
+                  "max_seconds")  # fmt: skip
 MAY_BE_NONE = ("first_step", "step_size", "max_order")  # None stands for the automatic choice
 BACKENDS = ("compiled", "callback", "python")
 LATER_GRADIENTS = ("interpolated", "forward", "auto")
@@ -54,7 +59,7 @@ def checked_options(owner: str, options: dict[str, Any]) -> dict[str, Any]:
     settings = {"method": "dopri5", "gradient": "discrete", "backend": "compiled", **options}
     try:
         rule = tableau(settings["method"])
-        check_gradient_of(rule, settings["gradient"])
+        check_gradient_of(rule, settings["gradient"], options)
         choice("gradient", settings["gradient"], GRADIENTS, LATER_GRADIENTS)
         choice("backend", settings["backend"], BACKENDS)
         check_names(rule, {name: value for name, value in options.items() if name not in LAYERS_MAY_SET})
@@ -140,6 +145,7 @@ def check_names(rule: Tableau | Adams, options: dict) -> None:
 def control_of(rule: Tableau | Adams, y0: Any, field: Field, rtol: Any, atol: Any, options: dict) -> Control:
     """What the solve obeys, of tolerances and options that are all checked."""
     check_names(rule, options)
+    options, backward = _backward(rule, y0, rtol, atol, options)
     equal = equal_steps(rule, options)
     if equal and (rtol is not RTOL or atol is not ATOL):
         what = "equal steps of" if rule.adaptive else "which is fixed-step; give"
@@ -148,8 +154,8 @@ def control_of(rule: Tableau | Adams, y0: Any, field: Field, rtol: Any, atol: An
         number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
         if name in CALLBACKS and not callable(value):
             raise TypeError(f"{name} must be callable as {name}(t, y, h), got {value!r}")
-        if name in ("controller", "on_min_step", "step_t", *CALLBACKS):
-            continue  # Control looks at them
+        if name in ("controller", "on_min_step", "step_t", *CALLBACKS, *ADJOINT_OPTIONS):
+            continue  # Control, or _backward, looks at them
         if name != "norm" and not number and not (value is None and name in MAY_BE_NONE):
             raise TypeError(f"{name} must be a number, got {value!r}")
     least = 10 * float(np.finfo(field.dtype).eps)
@@ -169,11 +175,38 @@ def control_of(rule: Tableau | Adams, y0: Any, field: Field, rtol: Any, atol: An
         options = {**options, "split": half_of(rule, y0)}
     if rule.as_scipy:
         options = {"controller": "I", "as_scipy": True, **options}
-    return Control(rtol=rtol, atol=_tolerance("atol", atol, y0, positive=False), **options)
+    atol = _tolerance("atol", atol, y0, positive=False)
+    if backward is not None:
+        method, rtol_back, atol_back = backward
+        back = {name: value for name, value in options.items() if name in OF_BOTH_SOLVES}
+        if method.as_scipy:
+            back = {"controller": "I", "as_scipy": True, **back}
+        rtol_back, atol_back = rtol if rtol_back is None else rtol_back, atol if atol_back is None else atol_back
+        options = {**options, "backward": (method, Control(rtol=rtol_back, atol=atol_back, **back))}
+    return Control(rtol=rtol, atol=atol, **options)
 
 
-def check_gradient_of(rule: Tableau | Adams, gradient: Any) -> None:
-    """NotImplementedError for a gradient that the method does not have."""
+def _backward(
+    rule: Tableau | Adams, y0: Any, rtol: Any, atol: Any, options: dict
+) -> tuple[dict, tuple[Tableau | Adams, Any, Any] | None]:
+    """The options without those of the adjoint's backward solve, and its (method, rtol, atol), None as forward."""
+    given = {name: options[name] for name in ADJOINT_OPTIONS if options.get(name) is not None}
+    options = {name: value for name, value in options.items() if name not in ADJOINT_OPTIONS}
+    if not given:
+        return options, None
+    method = tableau(given.get("adjoint_method", rule))
+    if not method.adaptive or (method is rule and equal_steps(rule, options)):
+        raise ValueError(f"adjoint_method must be adaptive, got {method.name}; it obeys adjoint_rtol and adjoint_atol")
+    tolerances = (_tolerance(name, given[name], y0, positive=name == "adjoint_rtol") if name in given else None
+                  for name in ("adjoint_rtol", "adjoint_atol"))  # fmt: skip
+    return options, (method, *tolerances)
+
+
+def check_gradient_of(rule: Tableau | Adams, gradient: Any, options: dict) -> None:
+    """NotImplementedError for a gradient that the method does not have, ValueError for options of another."""
+    for name in ADJOINT_OPTIONS:
+        if options.get(name) is not None and gradient != "adjoint":
+            raise ValueError(f"{name} goes with gradient='adjoint', got {gradient!r}")
     if rule.split and gradient == "adjoint":
         raise NotImplementedError(
             f"{rule.name} has no adjoint gradient: y and its adjoint are no split system; give gradient='discrete'"

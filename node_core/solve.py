@@ -59,7 +59,8 @@ def odeint(
                (n,)), controller ("PI"; also "I", "PI33", "PI34", "PI42", "H211PI", "PID"), on_min_step ("error", or
                "force": a step of min_step is taken whatever its error), step_t (times that steps end at). Fixed-step
                methods: step_size (without it, one step an interval of t), max_num_steps (no limit). Adams methods:
-               max_order, and either of these, the latter if step_size is given. All: jump_t
+               max_order, and either of these, the latter if step_size is given. With gradient="adjoint":
+               adjoint_rtol, adjoint_atol and adjoint_method, of its backward solve. All: jump_t
                (times at which func jumps: the solve stops there and starts anew), max_seconds, progress (True: a
                bar), and ``on_step(t, y, h)`` before a step is tried, ``on_accept(t, y, h)`` with the state it ended
                in, ``on_reject(t, y, h)``: a true answer ends the solve, with the outputs until then.
@@ -216,7 +217,7 @@ def _checked(
     if not callable(func):
         raise TypeError(f"func must be callable as func(t, y, *args), got {type(func).__name__}")
     rule = tableau(method)
-    check_gradient_of(rule, gradient)
+    check_gradient_of(rule, gradient, options)
     y0 = state_of(y0)
     if type(args) is not tuple:
         raise TypeError(f"args must be a tuple, got {type(args).__name__}: write args=(p,)")

@@ -51,10 +51,11 @@ def test_on_any_steps_a_formula_of_order_q_integrates_polynomials_of_degree_belo
         assert abs(w @ nodes[:order] ** k - 1.0 / (k + 1)) <= 1e-13 * max(1.0, size[k])
         np.testing.assert_allclose(0.3 ** np.arange(1, order + 1) @ (powers.T @ nodes[:order] ** k),
                                    0.3 ** (k + 1) / (k + 1), rtol=0, atol=1e-13 * max(1.0, size[k]))  # fmt: skip
-    assert abs(w @ nodes[:order] ** order - 1.0 / (order + 1)) > 1e-9 * size[order]
-    # and the term that the next node adds is the error
-    assert newton.integral(order) != 0.0
-    assert len(newton.d[order]) == order + 1
+    error = 1.0 / (order + 1) - w @ nodes[:order] ** order
+    assert abs(error) > 1e-9 * size[order]
+    # of a polynomial of degree q, the term that the next node adds is the error
+    added = newton.integral(order) * (newton.d[order] @ nodes[: order + 1] ** order)
+    assert abs(added - error) <= 1e-11 * max(1.0, size[order])
 
 
 @BOTH
@@ -249,6 +250,38 @@ def test_the_discrete_gradient_is_refused_with_what_to_do(name):
 def test_options_that_do_not_go_together_are_refused(name, options, message):
     with pytest.raises(ValueError, match=message):
         nc.odeint(circle, Y0, T, method=name, **options)
+
+
+@BOTH
+@BACKENDS
+def test_min_step_is_tried_before_it_fails(name, backend):
+    y = nc.odeint(circle, np.array([0.0, 1.0]), [0.0, 2.0], method=name, min_step=0.01, rtol=1e-4, backend=backend)
+    assert abs(y[-1, 0] - np.sin(2.0)) < 0.01
+
+
+@BOTH
+@pytest.mark.parametrize("attempts", [7, 31, 60])
+def test_both_backends_name_the_same_component_in_their_errors(name, attempts):
+    told = []
+    for backend in ("compiled", "python"):
+        with pytest.raises(nc.SolverError) as caught:
+            nc.odeint(lambda t, y: np.stack([y[1], -y[0], 9.0 * y[3], -9.0 * y[2]]), np.ones(4), [0.0, 50.0],
+                      method=name, max_num_steps=attempts, rtol=1e-5, backend=backend)  # fmt: skip
+        told.append(str(caught.value).split("component")[1].split(" of y")[0])
+    assert told[0] == told[1]
+
+
+@BOTH
+def test_max_order_may_be_numpys_integer(name):
+    ys = [nc.odeint(circle, Y0, T, method=name, max_order=order) for order in (3, np.int64(3))]
+    np.testing.assert_array_equal(*ys)
+
+
+def test_nearby_names_are_told():
+    with pytest.raises(ValueError, match="'adams' is not known; did you mean 'implicit_adams'"):
+        nc.odeint(circle, Y0, T, method="adams")
+    with pytest.raises(ValueError, match="odeint_event: explicit_adams takes fixed steps"):
+        nc.odeint_event(circle, Y0, 0.0, event_fn=lambda t, y: y[0], method="explicit_adams", step_size=0.1)
 
 
 def test_max_order_is_of_adams_methods_alone():

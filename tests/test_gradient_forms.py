@@ -2,6 +2,7 @@
 
 import functools
 import math
+import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -250,23 +251,11 @@ def test_nfev_backward_counts_the_evaluations_of_the_gradient_alone():
     assert found["discrete"].nfev_backward == 0
 
 
-@MODES
-def test_second_derivatives_are_refused_until_they_exist(gradient):
-    def loss(y0):
-        return np.sum(nc.odeint(lambda t, y: -(y**2), y0, T, gradient=gradient))
-
-    with pytest.raises(NotImplementedError, match="second derivatives through odeint do not exist yet"):
-        nc.grad(lambda y0: np.sum(nc.grad(loss)(y0)))(np.ones(2))
-    with pytest.raises(NotImplementedError, match=r"odeint do(es)? not exist yet"):
-        nc.hessian(loss)(np.ones(2))
-    with pytest.raises(NotImplementedError, match=r"forward mode \(jvp\) through odeint does not exist yet"):
-        nc.jvp(loss, (np.ones(2),), (np.ones(2),))
-
-
-def test_a_traced_cotangent_is_refused_and_not_taken_for_a_constant():
+def test_a_traced_cotangent_is_differentiated_and_not_taken_for_a_constant():
     _, pullback = nc.vjp(lambda y0: nc.odeint(lambda t, y: -y, y0, T), np.ones(2))
-    with pytest.raises(NotImplementedError, match="second derivatives through odeint do not exist yet"):
-        nc.grad(lambda g: np.sum(pullback(g)[0]))(np.ones((4, 2)))
+    found = nc.grad(lambda g: np.sum(pullback(g)[0]))(np.ones((4, 2)))  # it is linear in g
+    ys = nc.odeint(lambda t, y: -y, np.ones(2), T)
+    np.testing.assert_allclose(found, ys, rtol=1e-12)
 
 
 @pytest.mark.parametrize("gradient", ["interpolated", "forward"])
@@ -313,3 +302,69 @@ def test_an_adjoint_that_fails_backward_says_so_and_carries_y_in_its_shape():
         nc.grad(loss)(np.ones((2, 1)))
     assert caught.value.y.shape == (2, 1)
     assert caught.value.reason == "too many steps"
+
+
+BACKWARD = pytest.mark.parametrize("backend", ["compiled", "callback", "python"])
+
+
+def contracting(k, t, **options):
+    """Of dy/dt = -k (y - sin t), which backward in time grows as exp(k t)."""
+    return np.sum(nc.odeint(lambda t, y, k: -k * (y - np.sin(t)), np.array([0.5]), t, args=(k,), **options) ** 2)
+
+
+@BACKWARD
+def test_the_adjoint_says_where_its_reconstruction_of_y_fails(backend):
+    options = {"gradient": "adjoint", "rtol": 1e-6, "atol": 1e-8, "backend": backend}
+    with pytest.warns(
+        RuntimeWarning, match=r"y\(t\[0\]\), at t = 0, was reconstructed backward with an error of .* tim"
+    ):
+        nc.grad(lambda k: contracting(k, [0.0, 1.0], **options))(100.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        nc.grad(lambda k: contracting(k, np.linspace(0.0, 1.0, 40), **options))(100.0)
+        nc.grad(lambda k: contracting(k, [0.0, 1.0], **{**options, "gradient": "discrete"}))(100.0)
+
+
+@BACKWARD
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"adjoint_rtol": 1e-10, "adjoint_atol": 1e-10},
+        {"adjoint_method": "DOP853", "adjoint_rtol": 1e-10, "adjoint_atol": 1e-10},
+        {"adjoint_method": "implicit_adams", "adjoint_rtol": 1e-10, "adjoint_atol": 1e-10},
+        {"method": "rk4", "step_size": 0.01, "adjoint_method": "dopri5"},
+    ],
+)
+def test_the_backward_solve_has_a_method_and_tolerances_of_its_own(options, backend):
+    options = {"rtol": 1e-10, "atol": 1e-10, **options} if "method" not in options else options
+    counts = []
+
+    def loss(k, **given):
+        ys = nc.odeint(lambda t, y, k: -k * y**2, np.array([1.5]), [0.0, 1.0, 2.0], args=(k,), gradient="adjoint",
+                       backend=backend, **given)  # fmt: skip
+        return np.sum(ys**2)
+
+    exact = nc.grad(lambda k: sum((1.5 / (1 + 1.5 * k * t)) ** 2 for t in (0.0, 1.0, 2.0)))(1.3)
+    assert abs(nc.grad(lambda k: loss(k, **options))(1.3) - exact) < 2e-7
+    for rtol in (1e-4, 1e-8):
+        _, back = nc.vjp(
+            lambda k, rtol=rtol: loss(k, rtol=1e-10, atol=1e-10, adjoint_rtol=rtol, adjoint_atol=rtol), 1.3
+        )
+        counts.append(abs(back(1.0)[0] - exact))
+    assert counts[1] < 1e-6 < counts[0]  # the backward solve's own tolerance is what counts
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"adjoint_method": "rk4"}, ValueError, "adjoint_method must be adaptive, got rk4; it obeys adjoint_rtol"),
+        ({"adjoint_rtol": -1.0}, ValueError, "adjoint_rtol must be a positive float"),
+        ({"method": "rk4", "adjoint_rtol": 1e-3}, ValueError, "adjoint_method must be adaptive, got rk4"),
+        ({"adjoint_rtl": 1e-3}, TypeError, "has no option 'adjoint_rtl'; did you mean adjoint_rtol"),
+    ],
+)
+def test_options_of_the_backward_solve_that_make_no_sense(options, error, message):
+    with pytest.raises(ValueError, match="adjoint_rtol goes with gradient='adjoint', got 'discrete'"):
+        nc.odeint(lambda t, y: -y, [1.0], T, adjoint_rtol=1e-3)
+    with pytest.raises(error, match=message):
+        nc.odeint(lambda t, y: -y, [1.0], T, gradient="adjoint", **options)

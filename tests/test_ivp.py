@@ -32,9 +32,23 @@ ARGS = (10.0, 28.0, 8 / 3)
 # --- SciPy's results ---
 
 
+WITHOUT_OURS = {
+    "test_no_integration_class": "SciPy's solver objects",
+    "test_ConstantDenseOutput": "a class of SciPy's dense output",
+    "test_classes": "SciPy's solver objects",
+    "test_OdeSolution": "a class of SciPy's dense output",
+    "test_num_jac": "finite differences for implicit methods",
+    "test_num_jac_sparse": "finite differences for implicit methods",
+    "test_inital_maxstep": "select_initial_step, a function of SciPy's",
+    "test_integration_sparse_difference": "sparse Jacobians: Radau and BDF",
+    "test_integration_const_jac": "Jacobians: Radau and BDF",
+    "test_event_dense_output_LSODA": "LSODA",
+    "test_args": "Radau",
+}
+
+
 def test_scipys_own_tests_pass_with_ours_in_its_place(tmp_path):
-    """test_ivp.py of SciPy's wheel. What does not come to ours tests what we do not have: SciPy's solver classes
-    (OdeSolver objects), num_jac, sparse Jacobians, Radau, BDF and LSODA."""
+    """test_ivp.py of SciPy's wheel, and by name what of it does not come to ours."""
     pytest.importorskip("scipy", reason="SciPy's own tests are in its wheel")
     out = tmp_path / "found.json"
     ran = subprocess.run([sys.executable, "-m", "tests.scipys_own", str(out)], cwd=ROOT, capture_output=True, text=True,
@@ -42,12 +56,9 @@ def test_scipys_own_tests_pass_with_ours_in_its_place(tmp_path):
     assert out.exists(), ran.stdout + ran.stderr
     found = json.loads(out.read_text())
     assert found["failed"] == []
-    without_ours = {
-        "test_no_integration_class", "test_ConstantDenseOutput", "test_classes", "test_OdeSolution", "test_num_jac",
-        "test_num_jac_sparse", "test_inital_maxstep", "test_integration_sparse_difference",
-        "test_integration_const_jac", "test_event_dense_output_LSODA", "test_args",
-    }  # fmt: skip
-    assert without_ours <= set(found["passed"])
+    assert found["skipped"] == []
+    stiff = [name for name in found["without_ours"] if any(f"[{m}" in name for m in ("Radau", "BDF", "LSODA"))]
+    assert set(found["without_ours"]) - set(stiff) == set(WITHOUT_OURS)
     assert len(found["passed"]) >= 55
     assert found["calls"]["ours"] >= 130
 
@@ -368,6 +379,13 @@ def test_callbacks_see_every_step_and_may_end_the_solve(backend):
                    on_step=lambda t, y, h: t > 4.0)  # fmt: skip
     assert 4.0 <= at.t[-1] < 6.0
     assert at.y.shape == (2, len(at.t))
+    seen = []
+    ball = lambda t, y: y[0]  # noqa: E731
+    ball.terminal = 1
+    at_event = nc.solve_ivp(circle, (0, 9), [0.0, 1.0], events=ball, backend=backend,
+                            on_accept=lambda t, y, h: seen.append((t, *y)))  # fmt: skip
+    np.testing.assert_array_equal(np.transpose(seen)[0], at_event.t[1:])  # the event's own, at last
+    np.testing.assert_array_equal(np.transpose(seen)[1:], at_event.y[:, 1:])
     with pytest.raises(TypeError, match=r"on_accept must be callable as on_accept\(t, y, h\), got 3"):
         nc.solve_ivp(circle, (0, 9), [0.0, 1.0], on_accept=3)
 
@@ -385,3 +403,35 @@ def test_max_seconds_is_of_all_solves_between_events_together():
     assert r.status == -1
     assert "max_seconds" in r.message
     assert len(r.t_events[0]) >= 1
+
+
+def test_a_traced_solve_has_callbacks_and_equal_steps_too():
+    seen = []
+
+    def end(y0, **options):
+        return nc.solve_ivp(lambda t, y: -y, (0.0, 1.0), y0, t_eval=[1.0], **options).y[0, -1]
+
+    given = {"on_accept": lambda t, y, h: seen.append(t)}
+    assert abs(nc.grad(lambda y0: end(y0, rtol=1e-8, **given))(np.ones(1))[0] - np.exp(-1)) < 1e-6
+    assert seen[-1] == 1.0
+    adams = {"method": "implicit_adams", "step_size": 0.01, "gradient": "adjoint"}
+    for options in ({"method": "rk4", "step_size": 0.01}, adams):
+        assert abs(nc.grad(lambda y0, o=options: end(y0, **o))(np.ones(1))[0] - np.exp(-1)) < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"max_order": 3}, "max_order does not go with RK45"),
+        ({"method": "implicit_adams", "controller": "PID"}, "controller does not go with implicit_adams"),
+        (
+            {"method": "implicit_adams", "step_size": 0.1, "rtol": 1e-9},
+            "rtol does not go with implicit_adams and equal",
+        ),
+        ({"method": "rk4", "step_size": 0.1, "safety": 0.5}, "safety does not go with rk4, which is fixed-step"),
+        ({"step_size": 0.1}, "step_size does not go with RK45, which is adaptive"),
+    ],
+)
+def test_options_of_other_methods_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        nc.solve_ivp(lambda t, y: -y, (0.0, 1.0), [1.0], **options)

@@ -51,7 +51,7 @@ cdef class _Tableau:
         rows = tableau.dense_stages  # with the extra ones
         if rows > nc.NC_MAX_ROWS:
             raise ValueError(f"tableau {tableau.name}: at most {nc.NC_MAX_ROWS} slopes, got {rows}")
-        if hasattr(tableau, "corrected"):  # Adams: its formulas are made step by step
+        if tableau.multistep:  # Adams: its formulas are made step by step
             tableau = _AdamsRows(tableau)
         self.a = _doubles(tableau.dense_a, (rows, rows), "a")
         self.nodes = _doubles(tableau.dense_c, (rows,), "c")
@@ -79,7 +79,7 @@ cdef class _Tableau:
 
 class _AdamsRows:
     """A family of Adams methods as the rows of K that its steps have."""
-    e_low, split = None, False
+    e_low, split, multistep = None, False, True
 
     def __init__(self, family):
         self.name, self.rows, self.p, self.fsal = family.name, family.rows, family.p, family.fsal

@@ -27,7 +27,7 @@ def adjoint_backward(Run run, y, t, tableau, control, bint adaptive, g, bint wit
     """The same by solving the augmented state backward from the outputs y (m, n) at t (m,).
 
     control is that of the augmented state (2 n,). Returns as `discrete_backward` does, and a failure or None with
-    the last good [y, a] (2 n,).
+    the last good [y, a] (2 n,), and (how far y was from an output at worst, in tolerances; which output).
     """
     cdef nc.nc_pullback p
     cdef nc.nc_outcome outcome
@@ -49,7 +49,7 @@ def adjoint_backward(Run run, y, t, tableau, control, bint adaptive, g, bint wit
         if callable(control.norm):
             problem.callback.norm = control.norm
             problem.c.norm = <nc.nc_norm_fn>_norm
-        run.start_tape(&tape, tableau.rows)
+        run.start_tape(&tape, nc.NC_ADAMS_SLOPES if problem.c.adams != NULL else tableau.rows)
         pulled.fill(&p, problem, run)
         p.y, p.adaptive, p.outcome = cnp.PyArray_DATA(outputs), adaptive, &outcome
         p.y_failed = cnp.PyArray_DATA(failed)
@@ -60,7 +60,7 @@ def adjoint_backward(Run run, y, t, tableau, control, bint adaptive, g, bint wit
         nc.nc_tape_free(&tape)
     problem.check(status)
     failure = None if status == nc.NC_OK else _failure(status, &outcome)
-    return pulled.y0_bar, pulled.parameters, pulled.t_bar, p.evaluations, failure, failed
+    return pulled.y0_bar, pulled.parameters, pulled.t_bar, p.evaluations, failure, failed, (p.drift, p.drift_at)
 
 
 class _AnyControl:

@@ -79,6 +79,9 @@ cdef extern from "nc_solver.h" nogil:
         const double *p_p
         ptrdiff_t split
 
+    enum:
+        NC_ADAMS_SLOPES
+
     struct nc_adams:
         int corrected, most
         nc_tableau starter
@@ -145,6 +148,8 @@ cdef extern from "nc_solver.h" nogil:
         const void *y
         nc_outcome *outcome
         void *y_failed
+        double drift
+        ptrdiff_t drift_at
 
     double nc_seconds()
     int nc_record_init(nc_record *record, size_t state_bytes, ptrdiff_t rows)

@@ -122,7 +122,7 @@ cdef class _Problem:
             self.look(control.watch.call, control.watch.moments, SLOPES[control.watch.slopes])
         self.c.ctx = <void *>self.callback
         self.c.tableau, self.c.control = self.tableau.c, self.control.c
-        if hasattr(tableau, "corrected"):
+        if tableau.multistep:
             self.follow(tableau, control)
         if tableau.split:
             if control.split is None or not 0 <= control.split <= len(y0):

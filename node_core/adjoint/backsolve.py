@@ -18,15 +18,22 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import warnings
 from typing import Any
 
 import numpy as np
 
 from ..program import Field
+from ..program.trace import user_stacklevel
 from ..solvers import Adams, Control, Failure, Run, SolverError, Tableau, adjoint_backward, integrate, solver_error
+from ..solvers.control import rms, scale_error
 from .discrete import dot
 
 __all__ = ["solve_backward"]
+
+# Of y at an output, in tolerances: the error of a sound solve, above all by an Adams method, is some hundreds, and what
+# it has become on the way back may be ten times that.
+MOST_DRIFT = 1e4
 
 
 class Augmented:
@@ -111,11 +118,14 @@ def solve_backward(
     Returns ``(y0_bar (n,), [one for every wanted parameter], t_bar (m,), evaluations)``. Memory does
     not depend on the number of steps.
     """
+    if control.backward is not None:
+        tableau, control = control.backward
     equal_adams = isinstance(tableau, Adams) and control.step_size is not None  # started by another method
     if run is not None and not equal_adams:
         return _solve_compiled(field, run, tableau, control, t, y, g, with_t)
     augmented = Augmented(field)
     n = augmented.n
+    told, drift = control, (0.0, 0)
     control = _control(control, n, augmented.p)
     adaptive, carried = tableau.adaptive and control.step_size is None, False
     s = np.zeros(2 * n + augmented.p, y.dtype)
@@ -131,6 +141,8 @@ def solve_backward(
         except SolverError as error:
             raise _explained(error, field) from error
         s = solution.y[-1]
+        if adaptive:
+            drift = max(drift, (rms(scale_error(s[:n] - y[i - 1], y[i - 1], s[:n], _all_of(told))), i - 1))
         nfev += solution.stats.nfev
         if (adaptive and control.first_step is None) or carried:
             # the next interval goes on with this one's step; a careful first step would cost as much as it
@@ -139,6 +151,7 @@ def solve_backward(
     if with_t:
         t_bar[0] = -dot(a, field(float(t[0]), _read_only(y[0])))
         nfev += len(t)
+    _warn_of(drift, t)
     return a + g[0], augmented.parameters(s[2 * n :]), t_bar, nfev
 
 
@@ -150,10 +163,27 @@ def _solve_compiled(
     if field.size not in kept:
         kept[field.size] = _control(control, field.size, 0)
     control = kept[field.size]
-    y0_bar, flat, t_bar, nfev, failure, last = adjoint_backward(run, y, t, tableau, control, adaptive, g, with_t)
+    y0_bar, flat, t_bar, nfev, failure, last, drift = adjoint_backward(run, y, t, tableau, control, adaptive, g, with_t)
     if failure is not None:
         raise _explained(solver_error(Failure(**failure), last), field)
+    _warn_of(drift, t)
     return y0_bar, field.split(flat), t_bar, nfev
+
+
+def _all_of(control: Control) -> Control:
+    """With all components in the norm."""
+    return dataclasses.replace(control, n_norm=None)
+
+
+def _warn_of(drift: tuple[float, int], t: np.ndarray) -> None:
+    """RuntimeWarning if y, reconstructed backward, missed the stored outputs by far more than steps may err."""
+    if drift[0] > MOST_DRIFT:
+        message = (
+            f"adjoint: y(t[{drift[1]}]), at t = {t[drift[1]]:.6g}, was reconstructed backward with an error of "
+            f"{drift[0]:.2g} times the tolerances, so this gradient may be as wrong; give gradient='discrete', or "
+            "output times closer together"
+        )
+        warnings.warn(message, RuntimeWarning, stacklevel=user_stacklevel())
 
 
 def _explained(error: SolverError, field: Field) -> SolverError:

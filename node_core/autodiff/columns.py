@@ -17,7 +17,7 @@ from .forward import jvp
 from .node import Node, Trace, apply, concrete, recorded
 from .table import BROADCAST, EINSUM, MATMUL, RESHAPE, TRANSPOSE, ArraySlot
 
-__all__ = ["ColumnsTrace", "NoColumnRuleError", "at_once", "jvp_many", "one_by_one"]
+__all__ = ["ColumnsTrace", "NoColumnRuleError", "at_once", "is_columns", "jvp_many", "one_by_one"]
 
 
 class NoColumnRuleError(NotImplementedError):
@@ -49,6 +49,11 @@ class ColumnsTrace(Trace):
             raise NoColumnRuleError(f"{primitive.name} has no rule for all columns of a Jacobian at once")
         many = [type(x) is Node and x.owner is self for x in operands]
         return self.columns(rule(self.count, primitive, self.unwrap(operands), many, params))
+
+
+def is_columns(x: Any) -> bool:
+    """Whether a tangent is all columns at once."""
+    return type(x) is Node and isinstance(x.owner, ColumnsTrace)
 
 
 def jvp_many(fun: Callable, primals: tuple, tangents: Sequence) -> tuple[Any, Any]:

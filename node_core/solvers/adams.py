@@ -89,6 +89,7 @@ class Adams:
     source: str = "Hairer, Norsett, Wanner I, III.1, III.5 and III.7"
 
     order: ClassVar[int] = MOST_PAST  # the highest
+    multistep: ClassVar[bool] = True
     adaptive: ClassVar[bool] = True
     split: ClassVar[bool] = False
     as_scipy: ClassVar[bool] = False
@@ -213,10 +214,11 @@ class AdamsSteps:
     def rejected(self, norm: float) -> float:
         """The factor of h after a step whose error has that norm, infinite if it is not finite."""
         self.growing, self.failures = False, self.failures + 1
-        factor = max(self.control.min_factor, self._factor(norm, self.order)) if norm < math.inf else 0.0
+        least = self.control.min_factor
+        factor = max(least, self._factor(norm, self.order)) if norm < math.inf else least
         if self.failures > 1 and self.order > 1:
             self.order, self.since = self.order - 1, 0
-        return factor or self.control.min_factor
+        return factor
 
     def accepted(self, norm: float, norms: Callable[[int], float]) -> float:
         """The same after a good step; norms(order) is what the error's would have been of another order.

@@ -99,6 +99,8 @@ class Control:
         The component with which the second half of the state begins, for a method with a tableau for each half.
     max_order : int or None
         Of an Adams method: the highest order, or that of equal steps.
+    backward : (method, Control) or None
+        Of the adjoint's backward solve, where they are not the forward solve's.
     watch : watched.Watch or None
         Who looks at the steps.
     progress : callable or None
@@ -129,6 +131,7 @@ class Control:
     step_t: Array | tuple = ()
     split: int | None = None
     max_order: int | None = None
+    backward: tuple[Any, Control] | None = None
     watch: Any = None
     progress: Callable[[float], Any] | None = None
     max_seconds: float = math.inf
@@ -160,6 +163,8 @@ class Control:
             raise ValueError(f"max_factor must be finite and at least 1, got {self.max_factor!r}")
         if self.on_min_step not in ("error", "force"):
             raise ValueError(f'on_min_step must be "error" or "force", got {self.on_min_step!r}')
+        if isinstance(self.max_order, np.integer):
+            object.__setattr__(self, "max_order", int(self.max_order))
         if self.max_order is not None and (type(self.max_order) is not int or not 1 <= self.max_order <= 12):
             raise ValueError(f"max_order must be an int from 1 to 12, got {self.max_order!r}")
         if not self.max_seconds > 0.0:

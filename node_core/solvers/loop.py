@@ -147,6 +147,7 @@ def adaptive_loop(
         h *= min(factor, 1.0) if after_rejection else factor
         if at_stop:
             h = math.copysign(max(abs(h), abs(wanted)), h)  # cut short for the stop alone
+        h = math.copysign(max(abs(h), control.min_step), h)  # until an attempt of that length fails
         previous, after_rejection = (max(norm, ctl.SMALLEST_PREVIOUS_NORM), previous[0]), False
         now, y = t_new, y_new
         if stopped:

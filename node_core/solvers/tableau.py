@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 
@@ -107,6 +108,8 @@ class Tableau:
     @property
     def stages(self) -> int:
         return len(self.b)
+
+    multistep: ClassVar[bool] = False
 
     @property
     def adaptive(self) -> bool:

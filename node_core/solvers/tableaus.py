@@ -57,7 +57,7 @@ def tableau(name: str | Tableau) -> Tableau:
     ValueError with the nearest names for any other.
     """
     if isinstance(name, Tableau | Adams):
-        if ALL.get(name.name) is name:
+        if ALL.get(name.name) is name or isinstance(name, Adams):
             return name
         from .order import checked  # for a user's own only: fractions take time to import
 
@@ -66,6 +66,8 @@ def tableau(name: str | Tableau) -> Tableau:
         raise TypeError(f"method must be a name, one of {', '.join(ALL)}, or a Tableau, got {type(name).__name__}")
     if name in ALL:
         return ALL[name]
+    if name.lower() in ("adams", "vode", "abm"):
+        raise ValueError(f"method {name!r} is not known; did you mean 'implicit_adams' or 'explicit_adams'?")
     planned = {known.lower(): known for known in PLANNED}
     if name.lower() in planned:
         raise NotImplementedError(f"method {name!r} does not exist yet; there are {', '.join(ALL)}")
