@@ -17,6 +17,7 @@ from . import nn, optim
 from ._version import __version__
 from .autodiff import (
     check_grads,
+    checkpoint,
     custom_vjp,
     grad,
     hessian,
@@ -32,8 +33,10 @@ from .event import odeint_event
 from .ivp import solve_ivp
 from .nn import NeuralODE
 from .program import Graph, TraceError, compile, trace
+from .running import integrate_loss
 from .solve import odeint, odeint_adjoint
 from .solvers import SolverError, Tableau, methods
+from .steady import steady_state
 from .storage import load, save
 
 __all__ = [
@@ -44,10 +47,12 @@ __all__ = [
     "TraceError",
     "__version__",
     "check_grads",
+    "checkpoint",
     "compile",
     "custom_vjp",
     "grad",
     "hessian",
+    "integrate_loss",
     "jacobian",
     "jvp",
     "load",
@@ -60,6 +65,7 @@ __all__ = [
     "save",
     "show_config",
     "solve_ivp",
+    "steady_state",
     "stop_gradient",
     "trace",
     "tree",

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .autodiff import jvp, stop_gradient, tree
-from .autodiff.node import concrete, lift
+from .autodiff.node import concrete, depth, lift
 from .autodiff.primitive import is_traced
 from .options import ATOL, RTOL
 from .program import Field
@@ -66,11 +66,11 @@ def odeint_event(
     checked = checked_problem(func, plain[0], plain[1], method, rtol, atol, gradient, backend, options)
     t_event, y_event = _found(*checked, plain[1], start, end, event_fn, backend)
     solved = {"args": args, "method": method, "rtol": rtol, "atol": atol, "gradient": gradient, "backend": backend}
-    depth = max((_depth(leaf) for leaf in tree.flatten((y0, t0, args))[0]), default=0)
-    if depth == 0:
+    levels = max((depth(leaf) for leaf in tree.flatten((y0, t0, args))[0]), default=0)
+    if levels == 0:
         return t_event, y_event
     t, y = np.float64(t_event), y_event
-    for _ in range(depth):
+    for _ in range(levels):
         ys = odeint(func, y0, np.stack([lift(t0), t]), **solved, **options)
         y = tree.map(
             lambda value, x: value + (x[-1] - stop_gradient(x[-1])), y_event, ys
@@ -80,14 +80,6 @@ def odeint_event(
 
 
 NOT_HERE = ("jump_t", "step_t", "on_step", "on_accept", "on_reject", "progress", "full_output")
-
-
-def _depth(leaf: Any) -> int:
-    """How many traces a leaf is in: so many derivatives may be asked for."""
-    depth = 0
-    while is_traced(leaf):
-        leaf, depth = leaf.value, depth + 1
-    return depth
 
 
 def _plain(leaf: Any) -> Any:

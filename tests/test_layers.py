@@ -29,6 +29,8 @@ LAYERS = {
     "options": {"adjoint", "solvers", "program", "autodiff"},
     "pieces": {"solvers", "program", "autodiff"},
     "solve": {"adjoint", "solvers", "program", "autodiff", "progress", "options", "pieces"},
+    "running": {"solve", "options", "autodiff"},
+    "steady": {"options", "solvers", "program", "autodiff"},
     "event": {"solve", "options", "solvers", "program", "autodiff"},
     "ivp_arguments": {"options", "solvers", "program", "autodiff"},
     "ivp": {"solve", "options", "progress", "ivp_arguments", "solvers", "program", "autodiff"},

@@ -7,6 +7,7 @@ call). Beside it: calls (how a call of NumPy is read) and advice (what to write 
 
 from . import convolution, functions, methods, tree  # noqa: F401 - entering NumPy's functions and the Node's methods
 from .check import check_grads
+from .checkpoint import checkpoint
 from .columns import jvp_many
 from .custom import custom_vjp
 from .forward import jvp
@@ -15,6 +16,7 @@ from .transforms import grad, hessian, jacobian, stop_gradient, value_and_grad
 
 __all__ = [
     "check_grads",
+    "checkpoint",
     "custom_vjp",
     "grad",
     "hessian",

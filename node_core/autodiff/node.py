@@ -24,7 +24,7 @@ from . import tree
 from .advice import CUTS, absent_attribute, advice_on_objects, leaves_graph, no_rule
 from .calls import UFUNC_DEFAULTS, call, numpy_name_of, says_nothing, what_instead
 
-__all__ = ["Node", "Trace", "apply", "concrete", "lift", "recorded", "run"]
+__all__ = ["Node", "Trace", "apply", "concrete", "depth", "lift", "recorded", "run"]
 
 _levels = itertools.count(1)
 
@@ -115,6 +115,14 @@ def concrete(x: Any) -> Any:
     while type(x) is Node:
         x = x.value
     return x
+
+
+def depth(x: Any) -> int:
+    """How many traces x is in: so many derivatives may be asked for."""
+    levels = 0
+    while type(x) is Node:
+        x, levels = x.value, levels + 1
+    return levels
 
 
 def recorded(x: Any, like: Any) -> Any:
