@@ -29,6 +29,7 @@ from .autodiff import (
     vjp,
 )
 from .config import show_config
+from .doctor import check_odeint
 from .event import odeint_event
 from .ivp import solve_ivp
 from .nn import NeuralODE
@@ -47,6 +48,7 @@ __all__ = [
     "TraceError",
     "__version__",
     "check_grads",
+    "check_odeint",
     "checkpoint",
     "compile",
     "custom_vjp",

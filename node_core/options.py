@@ -42,7 +42,17 @@ ADAPTIVE_OPTIONS = (
 FIXED_OPTIONS = ("step_size", "max_num_steps")
 ADAMS_OPTIONS = ("max_order", "step_size")
 ADJOINT_OPTIONS = ("adjoint_rtol", "adjoint_atol", "adjoint_method")  # of the backward solve
-EITHER_OPTIONS = (*ADJOINT_OPTIONS, "jump_t", "on_step", "on_accept", "on_reject", "max_seconds", "progress")
+FORWARD_OPTIONS = ("sensitivities_in_norm",)  # of gradient="forward"
+EITHER_OPTIONS = (
+    *ADJOINT_OPTIONS,
+    *FORWARD_OPTIONS,
+    "jump_t",
+    "on_step",
+    "on_accept",
+    "on_reject",
+    "max_seconds",
+    "progress",
+)
 CALLBACKS = {"on_step": "attempts", "on_accept": "acceptances", "on_reject": "rejections"}
 KEYWORDS = ("args", "method", "rtol", "atol", "gradient", "backend", "full_output")  # odeint's own
 LAYERS_MAY_SET = KEYWORDS[1:]
@@ -51,7 +61,7 @@ OF_BOTH_SOLVES = ("max_step", "min_step", "on_min_step", "max_num_steps", "safet
                   "max_seconds")  # fmt: skip
 MAY_BE_NONE = ("first_step", "step_size", "max_order")  # None stands for the automatic choice
 BACKENDS = ("compiled", "callback", "python")
-LATER_GRADIENTS = ("interpolated", "forward", "auto")
+LATER_GRADIENTS = ("interpolated", "auto")
 
 
 def checked_options(owner: str, options: dict[str, Any]) -> dict[str, Any]:
@@ -154,7 +164,7 @@ def control_of(rule: Tableau | Adams, y0: Any, field: Field, rtol: Any, atol: An
         number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
         if name in CALLBACKS and not callable(value):
             raise TypeError(f"{name} must be callable as {name}(t, y, h), got {value!r}")
-        if name in ("controller", "on_min_step", "step_t", *CALLBACKS, *ADJOINT_OPTIONS):
+        if name in ("controller", "on_min_step", "step_t", *CALLBACKS, *ADJOINT_OPTIONS, *FORWARD_OPTIONS):
             continue  # Control, or _backward, looks at them
         if name != "norm" and not number and not (value is None and name in MAY_BE_NONE):
             raise TypeError(f"{name} must be a number, got {value!r}")
@@ -204,12 +214,16 @@ def _backward(
 
 def check_gradient_of(rule: Tableau | Adams, gradient: Any, options: dict) -> None:
     """NotImplementedError for a gradient that the method does not have, ValueError for options of another."""
-    for name in ADJOINT_OPTIONS:
-        if options.get(name) is not None and gradient != "adjoint":
-            raise ValueError(f"{name} goes with gradient='adjoint', got {gradient!r}")
-    if rule.split and gradient == "adjoint":
+    for name, wanted in (
+        *((name, "adjoint") for name in ADJOINT_OPTIONS),
+        *((name, "forward") for name in FORWARD_OPTIONS),
+    ):
+        if options.get(name) is not None and gradient != wanted:
+            raise ValueError(f"{name} goes with gradient={wanted!r}, got {gradient!r}")
+    if rule.split and gradient in ("adjoint", "forward"):
         raise NotImplementedError(
-            f"{rule.name} has no adjoint gradient: y and its adjoint are no split system; give gradient='discrete'"
+            f"{rule.name} has no {gradient} gradient: what it solves beside y is no split system; give "
+            "gradient='discrete'"
         )
 
 

@@ -48,8 +48,9 @@ def odeint(
     rtol, atol: the error a step may make is atol + rtol |y|, RMS over the components; numbers, arrays shaped
                like y0, or either in y0's nesting. Adaptive methods only. An rtol below 10 eps of the state's
                dtype cannot be met and warns; the default is raised to it (1.2e-6 for float32).
-    gradient:  "discrete", the derivative of the computed outputs through the recorded steps, or "adjoint",
-               Algorithm 2 of Chen et al. (2018), whose memory does not grow with the number of steps.
+    gradient:  "discrete", the derivative of the computed outputs through the recorded steps; "adjoint",
+               Algorithm 2 of Chen et al. (2018), whose memory does not grow with the number of steps; or "forward",
+               the sensitivities integrated beside the state: for few parameters, with nothing kept either.
     backend:   "compiled": func is traced and lowered to a Program, and all runs in C; where that cannot be, func
                is called back, and a warning says why. "callback": C steps, but always calls func, which may then
                have effects. "python": the readable twin. All take the same steps.
@@ -60,7 +61,8 @@ def odeint(
                "force": a step of min_step is taken whatever its error), step_t (times that steps end at). Fixed-step
                methods: step_size (without it, one step an interval of t), max_num_steps (no limit). Adams methods:
                max_order, and either of these, the latter if step_size is given. With gradient="adjoint":
-               adjoint_rtol, adjoint_atol and adjoint_method, of its backward solve. All: jump_t
+               adjoint_rtol, adjoint_atol and adjoint_method, of its backward solve. With gradient="forward":
+               sensitivities_in_norm (False). All: jump_t
                (times at which func jumps: the solve stops there and starts anew), max_seconds, progress (True: a
                bar), and ``on_step(t, y, h)`` before a step is tried, ``on_accept(t, y, h)`` with the state it ended
                in, ``on_reject(t, y, h)``: a true answer ends the solve, with the outputs until then.

@@ -258,7 +258,7 @@ def test_a_traced_cotangent_is_differentiated_and_not_taken_for_a_constant():
     np.testing.assert_allclose(found, ys, rtol=1e-12)
 
 
-@pytest.mark.parametrize("gradient", ["interpolated", "forward"])
+@pytest.mark.parametrize("gradient", ["interpolated", "auto"])
 def test_gradient_modes_to_come_say_so(gradient):
     with pytest.raises(NotImplementedError, match=f"gradient='{gradient}' does not exist yet; there is discrete, adj"):
         nc.odeint(lambda t, y: -y, [1.0], T, gradient=gradient)

@@ -29,6 +29,7 @@ LAYERS = {
     "options": {"adjoint", "solvers", "program", "autodiff"},
     "pieces": {"solvers", "program", "autodiff"},
     "solve": {"adjoint", "solvers", "program", "autodiff", "progress", "options", "pieces"},
+    "doctor": {"solve", "options", "adjoint", "solvers", "program", "autodiff"},
     "running": {"solve", "options", "autodiff"},
     "steady": {"options", "solvers", "program", "autodiff"},
     "event": {"solve", "options", "solvers", "program", "autodiff"},
@@ -55,7 +56,7 @@ LAYERS = {
         "models",
         "checks",
     },
-    "cli": {"fit", "paper", "series", "solve", "solvers", "storage", "bench", "config", "_version"},
+    "cli": {"doctor", "fit", "paper", "series", "solve", "solvers", "storage", "bench", "config", "_version"},
     "__main__": {"cli"},
 }
 THIRD_PARTY = {  # beyond the standard library; NumPy is everyone's

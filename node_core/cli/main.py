@@ -7,15 +7,16 @@ import sys
 from collections.abc import Sequence
 
 from .._version import __version__
-from . import bench, fit, info, methods, paper, predict
+from . import bench, check, fit, info, methods, paper, predict
 
 __all__ = ["main"]
 
-COMMANDS = (fit, predict, bench, paper, methods, info)
+COMMANDS = (fit, predict, check, bench, paper, methods, info)
 
 EPILOG = """examples:
   node-core fit examples/data/hudson_bay.csv --time year --out fit
   node-core predict fit/model.npz --until 1930
+  node-core check mymodel:problem
   node-core methods
   node-core bench --json
 

@@ -101,6 +101,8 @@ class Control:
         Of an Adams method: the highest order, or that of equal steps.
     backward : (method, Control) or None
         Of the adjoint's backward solve, where they are not the forward solve's.
+    sensitivities_in_norm : bool
+        Whether those of gradient="forward" have a say in the steps.
     watch : watched.Watch or None
         Who looks at the steps.
     progress : callable or None
@@ -132,6 +134,7 @@ class Control:
     split: int | None = None
     max_order: int | None = None
     backward: tuple[Any, Control] | None = None
+    sensitivities_in_norm: bool = False
     watch: Any = None
     progress: Callable[[float], Any] | None = None
     max_seconds: float = math.inf
