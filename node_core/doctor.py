@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import statistics
 import time
 import warnings
 from collections.abc import Callable
@@ -152,7 +151,7 @@ def _report(
             start = time.perf_counter()
             gradient(y0, args)
             seconds.append(time.perf_counter() - start)
-    return ModeReport(mode, _distance(found, reference), statistics.median(seconds), grown, nfev, backward, remark)
+    return ModeReport(mode, _distance(found, reference), float(np.median(seconds)), grown, nfev, backward, remark)
 
 
 def _distance(found: Any, reference: Any) -> float:

@@ -121,8 +121,16 @@ def test_a_state_that_cannot_be_meant_is_refused(y0, kind, message):
 @pytest.mark.parametrize(
     ("t", "kind", "message"),
     [
-        ([0, 1, 1, 0.5], ValueError, r"strictly increasing or strictly decreasing, got t\[1\] = 1.0, t\[2\] = 0.5"),
-        ([1, 1], ValueError, r"strictly increasing or strictly decreasing, got t\[0\] = 1, t\[1\] = 1"),
+        (
+            [0, 1, 1, 0.5],
+            ValueError,
+            r"must increase or decrease \(times may be repeated, but not all\), got t\[1\] = 1.0, t\[2\] = 0.5",
+        ),
+        (
+            [1, 1],
+            ValueError,
+            r"must increase or decrease \(times may be repeated, but not all\), got t\[0\] = 1, t\[1\] = 1",
+        ),
         ([0, 2, 1], ValueError, r"t\[1\] = 2, t\[2\] = 1"),
         ([2, 1, 1.5], ValueError, r"t\[1\] = 1\.0, t\[2\] = 1\.5"),
         ([0, 0], ValueError, r"t\[0\] = 0, t\[1\] = 0"),

@@ -161,7 +161,7 @@ def test_arrays_closed_over_are_read_at_every_call():
     t[2] = t[1]  # repeated
     same(compiled(PARAMS), nc.value_and_grad(loss)(PARAMS))
     t[2] = t[1] - 0.25
-    with pytest.raises(ValueError, match="t must be strictly increasing or strictly decreasing"):
+    with pytest.raises(ValueError, match="t must increase or decrease"):
         compiled(PARAMS)
     t[2] = 0.5 * (t[1] + t[3])
     y0[1, 1] = np.nan

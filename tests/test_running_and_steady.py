@@ -178,6 +178,15 @@ def test_a_checkpoint_keeps_the_arguments_alone():
         return most
 
     assert peak(nc.checkpoint(many)) < 0.5 * peak(many)
+    kept = []
+
+    def counted(x):
+        kept.append(type(x).__name__)
+        return np.sin(x)
+
+    wrapped = nc.checkpoint(counted)
+    nc.grad(nc.grad(lambda x: wrapped(x)))(1.0)
+    assert kept[0] == "float"  # the outer derivative keeps the argument alone, too: it runs on plain values first
 
 
 def test_a_checkpoint_refuses_a_traced_value_that_it_closes_over():

@@ -35,7 +35,7 @@ def checked_times(t: Any) -> Any:
     if not np.all(steps > 0):
         i = int(np.argmax(~(steps > 0)))
         raise ValueError(
-            f"t must be strictly increasing or strictly decreasing, got t[{i}] = {values[i]}, "
+            f"t must increase or decrease (times may be repeated, but not all), got t[{i}] = {values[i]}, "
             f"t[{i + 1}] = {values[i + 1]}"
         )
     return t.astype(float) if type(t) is Node else np.array(t, float)  # of no subclass
