@@ -41,7 +41,8 @@ enum nc_cause {  // where a non-finite number was first seen
 
 /* dy (n,) = f(t, y (n,)), both of the state's type; an enum nc_status, nonzero stops the solve. Stage i of step
  * s is slot s (rows - 1) + i, so that the last slope of a step and the first of the next are one; a rejected
- * step's slots are used again. Of an Adams method slots are the rows of nc_adams_steps. -1 is an
+ * step's slots are used again. Of an Adams method slots are the rows of nc_adams_steps, and behind
+ * them the stages of its starting method. -1 is an
  * evaluation that belongs to no step. */
 typedef int (*nc_rhs_fn)(void *ctx, int64_t slot, double t, const void *y, void *dy);
 // the slope in that slot has this weight, h included, in what is integrated beside the state. An enum nc_status
@@ -136,6 +137,7 @@ struct nc_problem {
     void *ctx;              // of norm, poll and watch
     struct nc_tableau tableau;
     const struct nc_adams *adams;  // NULL: a Runge-Kutta method
+    int64_t first_slot;            // of every step's stages; 0: by the count of steps, see nc_rhs_fn
     struct nc_control control;
     ptrdiff_t n, n_norm;  // components; the leading ones that enter norms
     int width;            // reals a component

@@ -8,7 +8,7 @@ import pytest
 
 import node_core as nc
 from node_core.solvers import Control, integrate, tableau
-from node_core.solvers.adams import ADAMS_METHODS, MOST_PAST, Newton
+from node_core.solvers.adams import ADAMS_METHODS, MOST_PAST, AdamsSteps, Newton
 
 BOTH = pytest.mark.parametrize("name", ADAMS_METHODS)
 BACKENDS = pytest.mark.parametrize("backend", ["compiled", "callback", "python"])
@@ -70,6 +70,42 @@ def test_measured_convergence_order_of_equal_steps_is_nominal_over_a_decade(name
         errors.append(np.abs(y - np.exp(np.sin(t)))[n // 2 :].max())
     slope = -np.polyfit(np.log(counts), np.log(errors), 1)[0]
     assert abs(slope - (order or 4)) < 0.15
+
+
+# y' = cos t (1 + e y): (e, steps of the coarsest grid), of explicit formulas so small an e that they are stable there
+HIGH = {
+    "explicit_adams": {6: (0.02, 30), 7: (0.02, 30), 8: (0.02, 30), 9: (0.02, 34), 10: (0.08, 34), 11: (0.02, 30),
+                       12: (0.02, 34)},
+    "implicit_adams": {6: (0.2, 30), 7: (0.2, 100), 8: (0.2, 30), 9: (0.2, 60), 10: (0.2, 30), 11: (0.2, 30),
+                       12: (0.2, 30)},
+}  # fmt: skip
+
+
+@BOTH
+@pytest.mark.parametrize("order", range(6, 13))
+def test_measured_convergence_of_high_orders_is_nominal_over_a_decade_in_long_double(name, order):
+    """By the twin's own steps: double has no digits left where a formula of order 12 begins to show it."""
+    e, coarse = HIGH[name][order]
+
+    def slope(t, y):
+        return np.cos(t) * (1 + np.longdouble(e) * y)
+
+    def largest_error(n):
+        h = np.longdouble(12) / n
+        steps = AdamsSteps(
+            ADAMS_METHODS[name], Control(step_size=float(h), max_order=order), np.zeros(1, np.longdouble)
+        )
+        t, y, largest = np.longdouble(0), np.zeros(1, np.longdouble), 0.0
+        for k in range(n):
+            steps.arrived(t, slope(t, y))
+            y, t = steps.step(slope, t, y, h, None), h * (k + 1)
+            exact = (np.exp(np.longdouble(e) * np.sin(t)) - 1) / np.longdouble(e)
+            largest = max(largest, float(abs(y[0] - exact))) if k >= n // 2 else 0.0
+        return largest
+
+    counts = np.geomspace(coarse, 10 * coarse, 7).astype(int)
+    measured = -np.polyfit(np.log(counts), np.log([largest_error(int(n)) for n in counts]), 1)[0]
+    assert abs(measured - order) < 0.15
 
 
 # --- both backends
@@ -219,10 +255,15 @@ def test_the_adjoint_gives_the_gradient_that_other_methods_give(name, backend, o
 
 
 @BOTH
-def test_the_adjoint_s_quadrature_is_the_same_in_c(name):
+@pytest.mark.parametrize(
+    "options",
+    [{"rtol": 1e-6, "atol": 1e-6}, *({"step_size": 0.05, "max_order": q} for q in (1, 2, 4, 6, 9))],
+    ids=str,
+)
+def test_the_adjoint_s_quadrature_is_the_same_in_c(name, options):
     """Of the parameters, which C adds up slope by slope and Python integrates with the state."""
-    t = np.array([0.0, 1.1])
-    c, p = (nc.grad(loss)(A, Y0, t, name, gradient="adjoint", backend=b, rtol=1e-6, atol=1e-6)
+    t = np.array([0.0, 0.3, 1.1])
+    c, p = (nc.grad(loss)(A, Y0, t, name, gradient="adjoint", backend=b, **options)
             for b in ("compiled", "python"))  # fmt: skip
     np.testing.assert_allclose(c, p, rtol=1e-8)
 

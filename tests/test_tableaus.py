@@ -78,7 +78,7 @@ def test_every_order_condition_of_the_dense_output_holds_to_1e_14_of_its_weights
 @ALL
 def test_the_dense_output_has_the_slopes_of_both_ends(method):
     start, end = np.eye(method.dense_stages)[[0, method.rows - 1]]
-    rounding = max(2e-13, 16 * np.finfo(float).eps * np.abs(method.p).max())
+    rounding = {"DOP853": 5e-13, "vern7": 5e-13, "vern9": 2e-11}.get(method.name, 2e-13)  # of weights up to 10,658
     np.testing.assert_allclose(method.p[:, 0], start, atol=max(1e-13, 0.5 * rounding))
     np.testing.assert_allclose(method.p @ np.arange(1, method.p.shape[1] + 1), end, atol=rounding)
 

@@ -98,6 +98,7 @@ def test_points_are_measured_at_every_tolerance_and_absent_peers_named(monkeypat
     points = found[1:]
     assert len(points) == 2 * len(wp.OURS) * len(wp.TOLERANCES)
     for p in points:
+        # of several steps errors add up: at B1's 1e-3 to 140 tolerances
         assert p.error < (300 if p.contestant == "node_core implicit_adams" else 100) * p.tolerance
         assert p.seconds > 0
         assert p.steps > 0

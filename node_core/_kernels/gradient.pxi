@@ -49,7 +49,10 @@ def adjoint_backward(Run run, y, t, tableau, control, bint adaptive, g, bint wit
         if callable(control.norm):
             problem.callback.norm = control.norm
             problem.c.norm = <nc.nc_norm_fn>_norm
-        run.start_tape(&tape, nc.NC_ADAMS_SLOPES if problem.c.adams != NULL else tableau.rows)
+        ring = tableau.rows
+        if problem.c.adams != NULL:  # rows, and the stages of the starting method
+            ring = nc.NC_ADAMS_SLOPES + problem.adams.starter.rows
+        run.start_tape(&tape, ring)
         pulled.fill(&p, problem, run)
         p.y, p.adaptive, p.outcome = cnp.PyArray_DATA(outputs), adaptive, &outcome
         p.y_failed = cnp.PyArray_DATA(failed)

@@ -25,7 +25,7 @@ import numpy as np
 
 from ..program import Field
 from ..program.trace import user_stacklevel
-from ..solvers import Adams, Control, Failure, Run, SolverError, Tableau, adjoint_backward, integrate, solver_error
+from ..solvers import Control, Failure, Run, SolverError, Tableau, adjoint_backward, integrate, solver_error
 from ..solvers.control import rms, scale_error
 from .discrete import dot
 
@@ -120,8 +120,7 @@ def solve_backward(
     """
     if control.backward is not None:
         tableau, control = control.backward
-    equal_adams = isinstance(tableau, Adams) and control.step_size is not None  # started by another method
-    if run is not None and not equal_adams:
+    if run is not None:
         return _solve_compiled(field, run, tableau, control, t, y, g, with_t)
     augmented = Augmented(field)
     n = augmented.n

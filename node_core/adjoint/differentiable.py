@@ -13,7 +13,7 @@ from ..autodiff.node import Node, apply, concrete
 from ..autodiff.primitive import NoForwardRuleError, Primitive, match
 from ..program import Field
 from ..program.trace import is_recorded
-from ..solvers import Adams, Control, SolverError, Stats, Tableau, checked_times, discrete_backward, integrate
+from ..solvers import Control, SolverError, Stats, Tableau, checked_times, discrete_backward, integrate
 from . import backsolve, discrete
 from .replay import Replay
 from .sensitivity import solve_forward
@@ -74,7 +74,7 @@ class Solve(Primitive):
             t = checked_times(t)
             self.told.check_finite(y0)
         discrete = gradient and GRADIENTS[self.gradient]
-        if discrete and isinstance(self.tableau, Adams):
+        if discrete and self.tableau.multistep:
             raise NotImplementedError(f"{self.tableau.name} has no discrete gradient yet; give gradient='adjoint'")
         run = None
         try:
@@ -182,7 +182,7 @@ class Solve(Primitive):
 
     def replay(self, operands: Sequence) -> Replay:
         """The solve of these operands, step by step, as differentiable code."""
-        if isinstance(self.tableau, Adams):
+        if self.tableau.multistep:
             raise NotImplementedError(f"{self.tableau.name} has no jvp and no second derivatives yet")
         return Replay(self.field, self.tableau, self.control, operands, self.backend)
 

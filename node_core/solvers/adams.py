@@ -24,9 +24,12 @@ from typing import ClassVar
 
 import numpy as np
 
+from . import control as ctl
 from .control import Control
+from .embedded_pairs import TSIT5
 from .stepper import check_finite, extra_stages, rk_step, weighted_sum
 from .tableau import Tableau, frozen
+from .verner import VERN7, VERN9
 
 __all__ = ["ADAMS_METHODS", "MOST_PAST", "Adams", "AdamsSteps", "Newton"]
 
@@ -46,28 +49,29 @@ class Newton:
     """
 
     def __init__(self, nodes: Array) -> None:
-        self.d, self.N = [], [np.ones(1)]
+        one = np.ones(1, nodes.dtype)  # float64; the tests look at orders above 8 in long double
+        self.d, self.N = [], [one]
         for j, x in enumerate(nodes):
             gaps = x - nodes[:j]
-            self.d.append(np.append(self.d[-1] / -gaps, 1.0 / np.prod(gaps)) if j else np.ones(1))
-            self.N.append(np.append(0.0, self.N[-1]) - x * np.append(self.N[-1], 0.0))
+            self.d.append(np.append(self.d[-1] / -gaps, 1.0 / np.prod(gaps)) if j else one)
+            self.N.append(np.append(0 * one, self.N[-1]) - x * np.append(self.N[-1], 0 * one))
 
     def integral(self, j: int) -> float:
         """G_j."""
-        return float(np.sum(self.N[j] / np.arange(1.0, j + 2.0)))
+        return np.sum(self.N[j] / np.arange(1, j + 2))
 
     def weights(self, count: int) -> Array:
         """Those of the slopes at the first `count` nodes, (count,): sum_j G_j d[j]."""
-        w = np.zeros(count)
+        w = np.zeros(count, self.N[0].dtype)
         for j in range(count):
             w[: j + 1] += self.integral(j) * self.d[j]
         return w
 
     def powers(self, count: int) -> Array:
         """(count, count): int_0^theta of the polynomial is sum_i sum_k powers[i, k] theta^(k+1) F_i."""
-        p = np.zeros((count, count))
+        p = np.zeros((count, count), self.N[0].dtype)
         for j in range(count):
-            p[: j + 1, : j + 1] += np.multiply.outer(self.d[j], self.N[j] / np.arange(1.0, j + 2.0))
+            p[: j + 1, : j + 1] += np.multiply.outer(self.d[j], self.N[j] / np.arange(1, j + 2))
         return p
 
 
@@ -125,17 +129,17 @@ class Adams:
 
     def starter(self, order: int) -> Tableau:
         """Of equal steps the first have no past: the Runge-Kutta method that takes them."""
-        from .tableaus import METHODS
-
-        return METHODS["tsit5" if order <= 5 else "vern7" if order <= 7 else "vern9"]
+        return TSIT5 if order <= 5 else VERN7 if order <= 7 else VERN9
 
 
 class AdamsSteps:
-    """The steps of one solve: the past slopes, the order, and how both go on.
+    """The steps of one solve, as `runge_kutta.RungeKuttaSteps` has them: past slopes, order, and how both go on.
 
     times, slopes: the newest first, (len(times), n); slopes[0] is that at the present time.
     order: of the next step. since: steps taken with it. growing: whether every step may still raise it.
     """
+
+    fills = True
 
     def __init__(self, family: Adams, control: Control, y0: Array) -> None:
         self.family, self.control = family, control
@@ -158,7 +162,7 @@ class AdamsSteps:
         self.times = [t, *self.times[: MOST_PAST - 1]]
         self.slopes = np.concatenate([f[None], self.slopes[: MOST_PAST - 1]])
 
-    def step(self, slope: Callable, t: float, y: Array, h: float) -> Array:
+    def step(self, slope: Callable, t: float, y: Array, h: float, K: Array) -> Array:
         """y_new (n,)."""
         if self.equal and len(self.times) < self.order:
             return self._started(slope, t, y, h)
@@ -175,11 +179,17 @@ class AdamsSteps:
         self.errors = [of.integral(j) for j in range(known + 1)]
         return y_new
 
-    def error(self, order: int, h: float, K: Array) -> Array:
-        """That of the formula of that order, (n,), to leading order."""
+    def error(self, y: Array, y_new: Array, h: float, K: Array) -> tuple[float, int]:
+        """The norm of the step's error, and the component with the largest."""
+        scaled = self._scaled(self.order, y, y_new, h, K)
+        return ctl.error_norm(scaled, self.control), int(np.argmax(np.abs(scaled))) if scaled.size else -1
+
+    def _scaled(self, order: int, y: Array, y_new: Array, h: float, K: Array) -> Array:
+        """The error that the formula of that order has to leading order, scaled."""
         new = self.predicted if self.family.corrected else K[-1]
         known_slopes = np.concatenate([new[None], self.slopes[:order]])
-        return weighted_sum(known_slopes, self.errors[order] * self.moulton.d[order], h)
+        error = weighted_sum(known_slopes, self.errors[order] * self.moulton.d[order], h)
+        return ctl.scale_error(error, y, y_new, self.control)
 
     def fill(self, slope: Callable, t: float, y: Array, h: float, y_new: Array, K: Array) -> None:
         """The powers of the step's dense output into K's first rows; its last is the slope at the new point.
@@ -220,22 +230,26 @@ class AdamsSteps:
             self.order, self.since = self.order - 1, 0
         return factor
 
-    def accepted(self, norm: float, norms: Callable[[int], float]) -> float:
-        """The same after a good step; norms(order) is what the error's would have been of another order.
+    def accepted(self, norm: float, y: Array, y_new: Array, h: float, K: Array) -> float:
+        """The same after a good step.
 
         The order becomes that which promises the longest step; a higher one only after as many steps as it has terms,
         or while every order so far was better than the one before. An error that is negligible tells no order from
         another, and after steps that doubled and doubled those of high orders are rounding.
         """
+
+        def norm_of(order: int) -> float:
+            return ctl.error_norm(self._scaled(order, y, y_new, h, K), self.control)
+
         q, self.failures, self.since = self.order, 0, self.since + 1
         factors = {q: self._factor(norm, q)}
         if norm >= NEGLIGIBLE:
             if q > 1:
-                lower = norms(q - 1)
+                lower = norm_of(q - 1)
                 factors[q - 1] = self._factor(lower, q - 1)
                 self.growing = self.growing and lower > norm
             if q < self.most and len(self.times) > q and (self.growing or self.since > q):
-                factors[q + 1] = self._factor(norms(q + 1), q + 1)
+                factors[q + 1] = self._factor(norm_of(q + 1), q + 1)
         best = max(factors, key=lambda order: (factors[order], -order))
         if self.growing and q + 1 in factors:
             best = q + 1

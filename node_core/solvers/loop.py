@@ -15,8 +15,9 @@ from .adams import Adams, AdamsSteps
 from .control import Control
 from .errors import Failure, SolverError, solver_error
 from .output import Outputs
+from .runge_kutta import RungeKuttaSteps
 from .solution import Stats
-from .stepper import NonFinite, check_finite, extra_stages, rk_step, weighted_sum
+from .stepper import NonFinite, check_finite, extra_stages
 from .tableau import Tableau
 
 __all__ = ["End", "adaptive_loop", "fixed_loop"]
@@ -80,8 +81,7 @@ def adaptive_loop(
     """
     slope = Slope(fun, stats, np.geterr())
     K = np.zeros((tableau.dense_stages, len(y0)), y0.dtype)
-    adams = AdamsSteps(tableau, control, y0) if isinstance(tableau, Adams) else None
-    order, t_end = tableau.error_order, float(t[-1])
+    steps, t_end = steps_of(tableau, control, y0), float(t[-1])
     now, y, h, component = float(t[0]), y0, 0.0, -1
     bad: NonFinite | None = None  # the last one that is still ahead
 
@@ -93,11 +93,9 @@ def adaptive_loop(
     except NonFinite as error:
         bad = error
         raise stop("non-finite") from None
-    h = control.first_step or ctl.first_step(slope.or_none, t, y, K[0], control, order)
-    previous, after_rejection, last = (control.previous_norm,) * 2, False, False
-    deadline = time.monotonic() + control.max_seconds
-    if adams is not None:
-        adams.arrived(now, K[0])
+    h = control.first_step or ctl.first_step(slope.or_none, t, y, K[0], control, tableau.error_order)
+    after_rejection, last, deadline = False, False, time.monotonic() + control.max_seconds
+    steps.arrived(now, K[0])
     while not last:
         wanted, norm = h, math.inf
         h, t_new, last, at_stop = ctl.step_plan(now, h, t_end, control, not after_rejection)
@@ -109,11 +107,11 @@ def adaptive_loop(
         if _asks_to_stop(watch, "attempt", now, h, y):
             return End(now, y, abs(h), True)
         forced = ctl.is_forced(h, control)
+        needed = not last or _looked_at(outputs, t_new, watch, steps)
         try:
-            y_new, norm, component = _attempt(slope, now, y, h, tableau, control, K, adams)
+            y_new, norm, component = _attempt(slope, now, y, h, tableau, K, steps)
             good = norm <= 1.0 or forced
-            needed = good and not tableau.fsal and (not last or _looked_at(outputs, t_new, watch, adams))
-            if needed:
+            if good and needed and not tableau.fsal:
                 K[tableau.rows - 1] = slope(now + h, y_new)
         except NonFinite as error:
             bad, good, norm = error, False, math.inf
@@ -123,92 +121,76 @@ def adaptive_loop(
             stats.nrejected += 1
             if _asks_to_stop(watch, "rejection", now, h, y):
                 return End(now, y, abs(h), True)
-            h *= ctl.reject_factor(norm, control, order) if adams is None else adams.rejected(norm)
-            after_rejection, last = True, False
+            h, after_rejection, last = h * steps.rejected(norm), True, False
             continue
         try:
-            if adams is not None and _looked_at(outputs, t_new, watch, adams):
-                adams.fill(slope, now, y, h, y_new, K)
-            evaluated = _accept(
-                slope, outputs, tableau, now, h, y, K, t_new, y_new, last, tableau.fsal or needed, watch
-            )
+            stopped = _accept(slope, outputs, tableau, steps, now, h, y, K, t_new, y_new, last, needed, watch, stats)
         except NonFinite as error:
             bad = error
             raise stop("non-finite") from None
-        stats.naccepted += 1
-        stopped = _asks_to_stop(watch, "acceptance", now, h, y, t_new, y_new, K, evaluated)
         if bad is not None and math.copysign(1.0, h) * (t_new - bad.t) >= 0.0:
             bad = None
-        if adams is None:
-            factor = ctl.accept_factor(norm, previous, control, order)
-        else:
-            factor = adams.accepted(norm, _norms(adams, h, K, y, y_new, control))
-            adams.arrived(t_new, K[tableau.rows - 1])
+        factor = steps.accepted(norm, y, y_new, h, K)
         h *= min(factor, 1.0) if after_rejection else factor
         if at_stop:
             h = math.copysign(max(abs(h), abs(wanted)), h)  # cut short for the stop alone
         h = math.copysign(max(abs(h), control.min_step), h)  # until an attempt of that length fails
-        previous, after_rejection = (max(norm, ctl.SMALLEST_PREVIOUS_NORM), previous[0]), False
-        now, y = t_new, y_new
+        now, y, after_rejection = t_new, y_new, False
         if stopped:
             break
         K[0] = K[tableau.rows - 1]
+        steps.arrived(now, K[0])
     return End(now, y, max(abs(h), control.min_step), stopped)
 
 
+def steps_of(tableau: Tableau | Adams, control: Control, y0: Array) -> RungeKuttaSteps | AdamsSteps:
+    """How a solve by that method steps."""
+    return AdamsSteps(tableau, control, y0) if tableau.multistep else RungeKuttaSteps(tableau, control)
+
+
 def _attempt(
-    slope: Slope, t: float, y: Array, h: float, tableau: Tableau, control: Control, K: Array, adams: AdamsSteps | None
+    slope: Slope, t: float, y: Array, h: float, tableau: Tableau, K: Array, steps: RungeKuttaSteps | AdamsSteps
 ) -> tuple[Array, float, int]:
     """One step from K[0]: y_new (n,), the norm of its error, and the component with the largest."""
-    y_new = _checked_step(slope, t, y, h, tableau, K, adams=adams)
-    error = weighted_sum(K, tableau.e, h) if adams is None else adams.error(adams.order, h, K)
-    scaled = ctl.scale_error(error, y, y_new, control)
-    component = int(np.argmax(np.abs(scaled))) if scaled.size else -1
-    norm = ctl.error_norm(scaled, control)
-    if adams is None and tableau.e_low is not None:
-        low = ctl.scale_error(weighted_sum(K, tableau.e_low, h), y, y_new, control)
-        norm = ctl.joined_norm(norm, ctl.error_norm(low, control))
+    y_new = _checked_step(slope, t, y, h, tableau, K, steps)
+    norm, component = steps.error(y, y_new, h, K)
     if not 0.0 <= norm < math.inf:
         raise NonFinite("norm", t + h, component)
     return y_new, norm, component
 
 
 def _checked_step(
-    slope: Slope, t: float, y: Array, h: float, tableau: Tableau, K: Array, split: int | None = None,
-    adams: AdamsSteps | None = None,
-) -> Array:  # fmt: skip
-    stepped = rk_step(slope, t, y, K[0], h, tableau, K, split) if adams is None else adams.step(slope, t, y, h)
-    y_new = check_finite("state", t + h, stepped)
+    slope: Slope, t: float, y: Array, h: float, tableau: Tableau, K: Array, steps: RungeKuttaSteps | AdamsSteps
+) -> Array:
+    y_new = check_finite("state", t + h, steps.step(slope, t, y, h, K))
     if tableau.fsal:
         K[tableau.rows - 1] = slope(t + h, y_new)
     return y_new
 
 
-def _looked_at(outputs: Outputs, t_new: float, watch: Any, adams: AdamsSteps | None) -> bool:
-    """Whether anybody wants the slope at the end of the step that ends at t_new; of Adams, its dense output."""
-    if adams is not None and (outputs.steps is not None or (watch is not None and watch.acceptances)):
+def _looked_at(outputs: Outputs, t_new: float, watch: Any, steps: RungeKuttaSteps | AdamsSteps) -> bool:
+    """Whether anybody wants the slope at the end of the step that ends at t_new, or what `fill` makes with it."""
+    if steps.fills and (outputs.steps is not None or (watch is not None and watch.acceptances)):
         return True
     return bool(_slopes(watch)) or outputs.inside(t_new)
 
 
-def _norms(adams: AdamsSteps, h: float, K: Array, y: Array, y_new: Array, control: Control) -> Callable[[int], float]:
-    """Of the errors that the step would have had of other orders."""
-    return lambda order: ctl.error_norm(ctl.scale_error(adams.error(order, h, K), y, y_new, control), control)
-
-
 def _accept(
-    slope: Slope, outputs: Outputs, tableau: Tableau, t: float, h: float, y: Array, K: Array, t_new: float,
-    y_new: Array, last: bool, last_stage: bool, watch: Any,
-) -> int:  # fmt: skip
-    """Hand an accepted step to the outputs, with the extra stages of its dense output where one lies inside.
-
-    Returns what of K was evaluated, one of rk.SLOPES.
-    """
+    slope: Slope, outputs: Outputs, tableau: Tableau, steps: RungeKuttaSteps | AdamsSteps, t: float, h: float, y: Array,
+    K: Array, t_new: float, y_new: Array, last: bool, needed: bool, watch: Any, stats: Stats,
+) -> bool:  # fmt: skip
+    """Hand an accepted step to the outputs, with the extra stages of its dense output where one lies inside, and to the
+    watcher: whether he ends the solve. needed: whether the slope at its end was."""
+    last_stage = tableau.fsal or needed
+    if steps.fills and _looked_at(outputs, t_new, watch, steps):
+        steps.fill(slope, t, y, h, y_new, K)
     extra = bool(tableau.extra) and last_stage and (_slopes(watch) == rk.SLOPES["all"] or outputs.inside(t_new))
     if extra:
         extra_stages(slope, t, y, h, tableau, K)
     outputs.step(t, h, y, K, t_new, y_new, last, last_stage, extra)
-    return rk.SLOPES["all" if extra else "end" if last_stage else "stages"]
+    stats.naccepted += 1
+    evaluated = rk.SLOPES["all" if extra else "end" if last_stage else "stages"]
+    return _asks_to_stop(watch, "acceptance", t, h, y, t_new, y_new, K, evaluated)
 
 
 def _slopes(watch: Any) -> int:
@@ -254,42 +236,34 @@ def fixed_loop(
     """Steps on a grid given in advance: t itself, or equal ones of control.step_size, the last shortened."""
     slope = Slope(fun, stats, np.geterr())
     K = np.zeros((tableau.dense_stages, len(y0)), y0.dtype)
-    adams = AdamsSteps(tableau, control, y0) if isinstance(tableau, Adams) else None
-    grid_time, steps = fixed_grid(t, control.step_size)
+    steps = steps_of(tableau, control, y0)
+    grid_time, count = fixed_grid(t, control.step_size)
     deadline = time.monotonic() + control.max_seconds
     now, y, h = float(t[0]), y0, 0.0
     try:
         K[0] = slope(now, y)
-        if adams is not None:
-            adams.arrived(now, K[0])
-        for k in range(1, steps + 1):
+        steps.arrived(now, K[0])
+        for k in range(1, count + 1):
             if k > control.max_num_steps:
                 raise _stop("too many steps", now, h, y, stats, None, -1)
             if time.monotonic() > deadline:
                 raise _stop("max_seconds", now, h, y, stats, None, -1)
             if control.progress is not None:
                 control.progress(now)
-            t_new, last = grid_time(k), k == steps
+            t_new, last = grid_time(k), k == count
             h = t_new - now
             if _asks_to_stop(watch, "attempt", now, h, y):
                 return End(now, y, 0.0, True)
-            y_new = _checked_step(slope, now, y, h, tableau, K, control.split, adams)
-            needed = not last or _looked_at(outputs, t_new, watch, adams)
+            y_new = _checked_step(slope, now, y, h, tableau, K, steps)
+            needed = not last or _looked_at(outputs, t_new, watch, steps)
             if needed and not tableau.fsal:
                 K[tableau.rows - 1] = slope(now + h, y_new)
-            if adams is not None:
-                if _looked_at(outputs, t_new, watch, adams):
-                    adams.fill(slope, now, y, h, y_new, K)
-                adams.arrived(t_new, K[tableau.rows - 1])
-            evaluated = _accept(
-                slope, outputs, tableau, now, h, y, K, t_new, y_new, last, tableau.fsal or needed, watch
-            )
-            stats.naccepted += 1
-            stopped = _asks_to_stop(watch, "acceptance", now, h, y, t_new, y_new, K, evaluated)
+            stopped = _accept(slope, outputs, tableau, steps, now, h, y, K, t_new, y_new, last, needed, watch, stats)
             now, y = t_new, y_new
             if stopped:
                 return End(now, y, 0.0, True)
             K[0] = K[tableau.rows - 1]
+            steps.arrived(now, K[0])
     except NonFinite as bad:
         raise _stop("non-finite", now, h, y, stats, bad, -1) from None
     return End(now, y, 0.0)
