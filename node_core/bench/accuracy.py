@@ -92,7 +92,7 @@ def _grow(mode: str, steps: int) -> None:
 def main() -> None:
     """Print both tables."""
     print("gradient error, linear system, rtol 1e-12, relative to the largest entry")
-    for mode in ("discrete", "adjoint"):
+    for mode in ("discrete", "adjoint", "forward"):
         errors = gradient_errors(mode)
         print(f"  {mode:9}" + "".join(f"  {name} {error:.1e}" for name, error in errors.items()))
     print("memory grown in one value and gradient, rk4, 64 states, 4096 parameters, of a whole process")
