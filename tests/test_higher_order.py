@@ -202,3 +202,22 @@ def test_an_event_has_second_and_third_derivatives(which):
 def test_adams_methods_say_that_they_have_none():
     with pytest.raises(NotImplementedError, match="implicit_adams has no jvp and no second derivatives yet"):
         nc.jvp(lambda y0: nc.odeint(lambda t, y: -y, y0, T, method="implicit_adams"), (Y0,), (Y0,))
+
+
+def test_callbacks_see_the_solve_once_and_a_part_of_it_has_no_derivative():
+    seen = []
+
+    def loss(k, until):
+        return np.sum(nc.odeint(lambda t, y, k: -k * y, np.ones(1), T, args=(k,),
+                                on_accept=lambda t, y, h: seen.append(t) or t > until))  # fmt: skip
+
+    def runs(derivative):
+        seen.clear()
+        derivative(lambda k: loss(k, 9.0))(0.7)
+        with pytest.raises(nc.SolverError, match="a callback ended the solve at t"):
+            derivative(lambda k: loss(k, 0.5))(0.7)
+        return seen.count(T[-1])
+
+    assert runs(nc.grad) == 1
+    assert runs(lambda f: lambda k: nc.jvp(f, (k,), (1.0,))) == 1
+    assert runs(lambda f: lambda k: nc.jvp(nc.grad(f), (k,), (1.0,))) == 1

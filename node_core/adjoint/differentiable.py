@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -89,11 +90,16 @@ class Solve(Primitive):
                 error.args = (f"{bad}. {error.args[0]}",)
             raise
         self.stats.__dict__.update(solution.stats.__dict__)
-        stopped_at = solution.stats.stopped_at
-        if stopped_at is not None and gradient:
-            message = f"a callback ended the solve at t = {stopped_at:.17g}; what is left has no gradient"
-            raise SolverError(message, stopped_at, 0.0, self.told.unravel(solution.y[-1]), "stopped")
+        if gradient:
+            self._check_whole(solution.y[-1])
         return field, run, solution
+
+    def _check_whole(self, last: np.ndarray) -> None:
+        """SolverError if a callback ended the solve; last (n,) is its last output."""
+        stopped_at = self.stats.stopped_at
+        if stopped_at is not None:
+            message = f"a callback ended the solve at t = {stopped_at:.17g}; what is left has no gradient"
+            raise SolverError(message, stopped_at, 0.0, self.told.unravel(last), "stopped")
 
     # --- reverse mode ---
 
@@ -173,6 +179,7 @@ class Solve(Primitive):
     def pushforward(self, tangents: Sequence, out: Any, operands: Sequence, params: dict) -> Any:
         if any(is_recorded(x) for x in operands):
             raise NoForwardRuleError("forward mode through odeint follows the steps of one solve; a graph has none")
+        self._check_whole(np.reshape(concrete(out)[-1], (-1,)))
         if any(is_columns(x) for x in tangents) and np.size(out) < ROWS_BEFORE_COLUMNS:
             raise NoForwardRuleError("the rows of so small a Jacobian through odeint are faster, by the way back in C")
         tangents = [
@@ -184,7 +191,7 @@ class Solve(Primitive):
         """The solve of these operands, step by step, as differentiable code."""
         if self.tableau.multistep:
             raise NotImplementedError(f"{self.tableau.name} has no jvp and no second derivatives yet")
-        return Replay(self.field, self.tableau, self.control, operands, self.backend)
+        return Replay(self.field, self.tableau, unwatched(self.control), operands, self.backend)
 
     # --- within a compiled function ---
 
@@ -209,6 +216,13 @@ def _check_cotangent(g: np.ndarray, t: np.ndarray) -> None:
             "look at the loss, and at the data in it",
             float(t[i]), 0.0, np.array(g[i]), "non-finite",
         )  # fmt: skip
+
+
+def unwatched(control: Control) -> Control:
+    """Without callbacks and bar: for a solve that they have seen before."""
+    if control.watch is None and control.progress is None:
+        return control
+    return dataclasses.replace(control, watch=None, progress=None)
 
 
 def zeros_like(x: Any) -> Any:
@@ -243,7 +257,9 @@ class WayBack(Primitive):
         del self.evaluate  # as above
         self.of = solve
         self.wanted = list(wanted)
-        self.solve = solve.like(field=solve.field.wanting(self.wanted[2:]), with_t=self.wanted[1])
+        self.solve = solve.like(
+            field=solve.field.wanting(self.wanted[2:]), with_t=self.wanted[1], control=unwatched(solve.control)
+        )
 
     def evaluate(self, g: Any, *operands: Any) -> np.ndarray:
         return self.pulled(g, self.recorded(operands)[1])
