@@ -251,11 +251,13 @@ struct nc_program {
     ptrdiff_t parameters;            // reals in the accumulators
 };
 
-/* SAVED blocks, one a stage; block i is made when it is first asked for. Blocks may be left over from an earlier
- * solve (fresh memory costs more than a stage): `used` of the `count` hold this one's. */
+/* SAVED blocks, one a stage; made when they are first asked for, small ones many at once. Blocks may be left over from
+ * an earlier solve (fresh memory costs more than a stage): `used` of the `count` hold this one's. */
 struct nc_tape {
-    char **blocks;
-    int64_t used, count, capacity, most;  // beyond `most` blocks nothing is kept
+    char **groups;   // of 2^shift blocks each
+    int shift;
+    int64_t capacity;  // groups that there is room for
+    int64_t used, count, most;  // blocks; beyond `most` nothing is kept
     size_t block_bytes;
 };
 

@@ -116,35 +116,45 @@ void nc_run_time(struct nc_run *run, double t)
 
 void nc_tape_init(struct nc_tape *tape, size_t block_bytes, int64_t most)
 {
+    const size_t group = 1 << 14;  // a small block alone would cost malloc as much again
     memset(tape, 0, sizeof(*tape));
     tape->block_bytes = nc_rounded(block_bytes ? block_bytes : 1);
     tape->most = most;
+    while (tape->block_bytes << (tape->shift + 1) <= group) tape->shift++;
 }
 
 void nc_tape_free(struct nc_tape *tape)
 {
-    for (int64_t i = 0; i < tape->count; i++) free(tape->blocks[i]);
-    free(tape->blocks);
-    tape->blocks = NULL;
+    for (int64_t i = 0; i < tape->count >> tape->shift; i++) free(tape->groups[i]);
+    free(tape->groups);
+    tape->groups = NULL;
     tape->used = tape->count = tape->capacity = 0;
+}
+
+static char *nc_tape_at(const struct nc_tape *tape, int64_t i)
+{
+    const int64_t within = i & (((int64_t)1 << tape->shift) - 1);
+    return tape->groups[i >> tape->shift] + (size_t)within * tape->block_bytes;
 }
 
 // block i, made if need be together with those before it; NULL without memory
 static char *nc_tape_block(struct nc_tape *tape, int64_t i)
 {
     while (tape->count <= i) {
-        if (tape->count == tape->capacity) {
+        const int64_t groups = tape->count >> tape->shift;
+        if (groups == tape->capacity) {
             int64_t capacity = tape->capacity ? 2 * tape->capacity : 16;
-            char **grown = realloc(tape->blocks, (size_t)capacity * sizeof(char *));
+            char **grown = realloc(tape->groups, (size_t)capacity * sizeof(char *));
             if (!grown) return NULL;
-            tape->blocks = grown;
+            tape->groups = grown;
             tape->capacity = capacity;
         }
-        char *block = aligned_alloc(NC_ALIGNMENT, tape->block_bytes);
-        if (!block) return NULL;
-        tape->blocks[tape->count++] = block;
+        char *group = aligned_alloc(NC_ALIGNMENT, tape->block_bytes << tape->shift);
+        if (!group) return NULL;
+        tape->groups[groups] = group;
+        tape->count += (int64_t)1 << tape->shift;
     }
-    return tape->blocks[i];
+    return nc_tape_at(tape, i);
 }
 
 size_t nc_run_block_bytes(const struct nc_run *run, int with_carry)
@@ -164,7 +174,7 @@ int nc_run_slot(struct nc_run *run, int64_t slot, int make)
     char *block = nc_tape_block(tape, i);
     if (!block) return -1;
     for (; tape->used <= i; tape->used++)  // each starts with this run's constants
-        memcpy(tape->blocks[tape->used], run->memory, (size_t)run->program->saved_head * run->real_bytes);
+        memcpy(nc_tape_at(tape, tape->used), run->memory, (size_t)run->program->saved_head * run->real_bytes);
     run->bases[NC_BASE_SAVED] = block;
     run->bases[NC_BASE_CARRY] = run->ring > 0 ? (void *)(block + run->saved_bytes) : run->own_carry;
     return 1;

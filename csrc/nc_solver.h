@@ -119,6 +119,8 @@ enum nc_evaluated { NC_STAGES, NC_STAGES_AND_LAST, NC_STAGES_LAST_AND_EXTRA };  
 struct nc_record {  // every accepted step; grown by nc_record_push, released by nc_record_free
     ptrdiff_t count, capacity;
     size_t state_bytes, slopes_bytes;
+    int bare;        // of t and h alone
+    ptrdiff_t most;  // steps that may be recorded whole: with one more the record becomes bare; 0: any number
     double *t, *h;              // (count,)
     char *y;                    // (count, n)
     char *K;                    // (count, all, n)
@@ -163,9 +165,14 @@ struct nc_outcome {
 
 // ---- nc_record.c
 int nc_record_init(struct nc_record *record, size_t state_bytes, ptrdiff_t rows);
+void nc_record_strip(struct nc_record *record);  // it is bare from now on
 int nc_record_push(struct nc_record *record, double t, double h, const void *y, const void *K,
                    enum nc_evaluated evaluated);
 void nc_record_free(struct nc_record *record);
+// after how many of so many windows, two or more, the next checkpoint comes best, with `free` of them left
+int64_t nc_checkpoint_after(int64_t windows, int64_t free);
+
+enum { NC_WINDOW = 4 };  // steps that are taken again together; their record takes as much as 32 checkpoints
 
 /* A reverse pass: from the cotangents g (m, n) of the outputs to those of y0, t and (in run's accumulators) the
  * parameters. */
@@ -175,11 +182,15 @@ struct nc_pullback {
     const void *g;                     // (m, n)
     void *y0_bar;                      // (n,)
     double *t_bar;                     // (m,), or NULL: t's cotangent is not wanted
-    int64_t evaluations;               // of the VJP, counted here
+    int64_t evaluations;               // of the VJP and of func, counted here
+    double t;                          // that the pass has come to
     // ---- discrete
     const struct nc_record *record;
     const int64_t *output_step;  // (m,)
     int grid_is_t;               // every entry of t is a grid point
+    ptrdiff_t checkpoints;       // of a bare record: states kept on the way back, >= 1
+    int64_t tape_most;           // blocks that a tape may have
+    int64_t retaken;             // steps, counted here
     // ---- adjoint
     const void *y;     // (m, n) the outputs
     int adaptive;

@@ -43,9 +43,14 @@ FIXED_OPTIONS = ("step_size", "max_num_steps")
 ADAMS_OPTIONS = ("max_order", "step_size")
 ADJOINT_OPTIONS = ("adjoint_rtol", "adjoint_atol", "adjoint_method")  # of the backward solve
 FORWARD_OPTIONS = ("sensitivities_in_norm",)  # of gradient="forward"
+DISCRETE_OPTIONS = ("checkpoints",)  # of gradient="discrete"
+OF_ONE_GRADIENT = (
+    *((name, "adjoint") for name in ADJOINT_OPTIONS),
+    *((name, "forward") for name in FORWARD_OPTIONS),
+    *((name, "discrete") for name in DISCRETE_OPTIONS),
+)
 EITHER_OPTIONS = (
-    *ADJOINT_OPTIONS,
-    *FORWARD_OPTIONS,
+    *(name for name, _ in OF_ONE_GRADIENT),
     "jump_t",
     "on_step",
     "on_accept",
@@ -56,7 +61,7 @@ EITHER_OPTIONS = (
 CALLBACKS = {"on_step": "attempts", "on_accept": "acceptances", "on_reject": "rejections"}
 KEYWORDS = ("args", "method", "rtol", "atol", "gradient", "backend", "full_output")  # odeint's own
 LAYERS_MAY_SET = KEYWORDS[1:]
-LOOKED_AT = ("controller", "on_min_step", "max_seconds", "max_order")  # by Control, whatever the state
+LOOKED_AT = ("controller", "on_min_step", "max_seconds", "max_order", "checkpoints")  # by Control, whatever the state
 OF_BOTH_SOLVES = ("max_step", "min_step", "on_min_step", "max_num_steps", "safety", "min_factor", "max_factor", "norm",
                   "max_seconds")  # fmt: skip
 MAY_BE_NONE = ("first_step", "step_size", "max_order")  # None stands for the automatic choice
@@ -164,7 +169,7 @@ def control_of(rule: Tableau | Adams, y0: Any, field: Field, rtol: Any, atol: An
         number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
         if name in CALLBACKS and not callable(value):
             raise TypeError(f"{name} must be callable as {name}(t, y, h), got {value!r}")
-        if name in ("controller", "on_min_step", "step_t", *CALLBACKS, *ADJOINT_OPTIONS, *FORWARD_OPTIONS):
+        if name in ("controller", "on_min_step", "step_t", *CALLBACKS, *(name for name, _ in OF_ONE_GRADIENT)):
             continue  # Control, or _backward, looks at them
         if name != "norm" and not number and not (value is None and name in MAY_BE_NONE):
             raise TypeError(f"{name} must be a number, got {value!r}")
@@ -214,10 +219,7 @@ def _backward(
 
 def check_gradient_of(rule: Tableau | Adams, gradient: Any, options: dict) -> None:
     """NotImplementedError for a gradient that the method does not have, ValueError for options of another."""
-    for name, wanted in (
-        *((name, "adjoint") for name in ADJOINT_OPTIONS),
-        *((name, "forward") for name in FORWARD_OPTIONS),
-    ):
+    for name, wanted in OF_ONE_GRADIENT:
         if options.get(name) is not None and gradient != wanted:
             raise ValueError(f"{name} goes with gradient={wanted!r}, got {gradient!r}")
     if rule.split and gradient in ("adjoint", "forward"):

@@ -60,10 +60,12 @@ def odeint(
                (n,)), controller ("PI"; also "I", "PI33", "PI34", "PI42", "H211PI", "PID"), on_min_step ("error", or
                "force": a step of min_step is taken whatever its error), step_t (times that steps end at). Fixed-step
                methods: step_size (without it, one step an interval of t), max_num_steps (no limit). Adams methods:
-               max_order, and either of these, the latter if step_size is given. With gradient="adjoint":
-               adjoint_rtol, adjoint_atol and adjoint_method, of its backward solve. With gradient="forward":
-               sensitivities_in_norm (False). All: jump_t
-               (times at which func jumps: the solve stops there and starts anew), max_seconds, progress (True: a
+               max_order, and either of these, the latter if step_size is given. With gradient="discrete": checkpoints,
+               None for all steps kept; an int for their times alone, 16 bytes a step, from which the gradient takes
+               them again with so many states kept meanwhile; "auto" for the first up to 256 MB and then the second.
+               With gradient="adjoint": adjoint_rtol, adjoint_atol and adjoint_method, of its backward solve. With
+               gradient="forward": sensitivities_in_norm (False). All: jump_t (times at which func jumps: the solve
+               stops there and starts anew), max_seconds (the way back of a gradient has as many), progress (True: a
                bar), and ``on_step(t, y, h)`` before a step is tried, ``on_accept(t, y, h)`` with the state it ended
                in, ``on_reject(t, y, h)``: a true answer ends the solve, with the outputs until then.
 

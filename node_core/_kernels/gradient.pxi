@@ -1,9 +1,11 @@
 # Reverse passes over Programs: the recorded steps, or the augmented state backward.
 
-def discrete_backward(_Problem problem, g, bint grid_is_t, bint with_t):
+def discrete_backward(_Problem problem, g, bint grid_is_t, bint with_t, ptrdiff_t checkpoints=1):
     """From the cotangents g (m, n) of a recorded solve's outputs to those of what went in.
 
-    Returns (y0_bar (n,), the parameters' one after another (p,), t_bar (m,), VJP evaluations).
+    checkpoints: of a record of times alone, the states that are kept meanwhile.
+    Returns (y0_bar (n,), the parameters' one after another (p,), t_bar (m,), evaluations of func and its VJP, steps
+    taken again, the time at which max_seconds were over or None).
     """
     cdef nc.nc_pullback p
     cdef Run run = problem.run.claimed()
@@ -11,16 +13,23 @@ def discrete_backward(_Problem problem, g, bint grid_is_t, bint with_t):
     cdef int status
     try:
         pulled = _Pulled(problem, run, g, with_t)
-        run.c.tape = &problem.tape
+        if problem.record.bare:
+            nc.nc_tape_free(&problem.tape)  # of the steps before it was
+        else:
+            run.c.tape = &problem.tape
         pulled.fill(&p, problem, run)
-        p.record, p.grid_is_t = &problem.record, grid_is_t
+        problem.start_clock()
+        problem.callback.progress = None
+        p.record, p.grid_is_t, p.checkpoints = &problem.record, grid_is_t, checkpoints
+        p.tape_most = TAPE_BYTES // nc.nc_run_block_bytes(&run.c, False)
         p.output_step = <const int64_t *>cnp.PyArray_DATA(problem.output_step)
         with nogil:
             status = problem.kernels.discrete_backward(&p)
     finally:
         run.release()
     problem.check(status)
-    return pulled.y0_bar, pulled.parameters, pulled.t_bar, p.evaluations
+    late = None if status == nc.NC_OK else p.t
+    return pulled.y0_bar, pulled.parameters, pulled.t_bar, p.evaluations, p.retaken, late
 
 
 def adjoint_backward(Run run, y, t, tableau, control, bint adaptive, g, bint with_t):
@@ -71,7 +80,7 @@ class _AnyControl:
     rtol, atol, first_step, step_size, max_step, min_step = 1e-6, 1e-8, None, None, 1.0, 0.0
     safety, min_factor, max_factor, max_num_steps, norm, n_norm = 0.9, 0.2, 10.0, 1, None, None
     previous_norm, as_scipy, on_min_step, step_t, watch, progress, max_seconds = 1.0, False, "error", (), None, None, 1e99
-    split = max_order = None
+    split = max_order = checkpoints = None
 
     def exponents(self, error_order):
         return 0.0, 0.0, 0.0

@@ -100,9 +100,12 @@ cdef extern from "nc_solver.h" nogil:
         ptrdiff_t stops_count
         int64_t max_num_steps
 
+    int NC_WINDOW
+
     struct nc_record:
         size_t state_bytes, slopes_bytes
-        ptrdiff_t count, capacity
+        int bare
+        ptrdiff_t count, capacity, most
         double *t
         double *h
         char *y
@@ -145,6 +148,9 @@ cdef extern from "nc_solver.h" nogil:
         const nc_record *record
         const int64_t *output_step
         int grid_is_t, adaptive
+        ptrdiff_t checkpoints
+        int64_t tape_most, retaken
+        double t
         const void *y
         nc_outcome *outcome
         void *y_failed

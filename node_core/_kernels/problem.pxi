@@ -95,6 +95,7 @@ cdef class _Problem:
     cdef Run run
     cdef nc.nc_tape tape
     cdef bint taped
+    cdef readonly double seconds
 
     def __cinit__(self, fun, y0, t, tableau, control, bint record):
         self.y0 = _plain(y0, 1, "y0")
@@ -116,8 +117,8 @@ cdef class _Problem:
         if callable(control.norm):
             self.c.norm = <nc.nc_norm_fn>_norm
         self.callback.progress = control.progress
-        if control.max_seconds < np.inf:
-            self.callback.deadline = nc.nc_seconds() + control.max_seconds
+        self.seconds = control.max_seconds
+        self.start_clock()
         if control.watch is not None:
             self.look(control.watch.call, control.watch.moments, SLOPES[control.watch.slopes])
         self.c.ctx = <void *>self.callback
@@ -134,16 +135,33 @@ cdef class _Problem:
         self.c.y0, self.c.out = cnp.PyArray_DATA(self.y0), cnp.PyArray_DATA(self.out)
         self.c.y_last = cnp.PyArray_DATA(self.y_last)
         self.outcome.component = self.outcome.cause_component = -1
-        self.taped = record
+        self.taped = False
         if record:
             if nc.nc_record_init(&self.record, cnp.PyArray_NBYTES(self.y0), self.tableau.c.all):
                 raise MemoryError("the record of the steps is too large")
             self.output_step = cnp.PyArray_ZEROS(1, shape, cnp.NPY_INT64, 0)
             self.c.record = &self.record
             self.c.output_step = <int64_t *>cnp.PyArray_DATA(self.output_step)
-            if self.run is not None:
+            self.record.bare = type(control.checkpoints) is int
+            self.taped = self.run is not None and not self.record.bare
+            if self.taped:
                 self.run.take_record(&self.record)
                 self.run.start_tape(&self.tape, -1)
+            if control.checkpoints == "auto":
+                self.bound_record()
+
+    cdef void bound_record(self):
+        """Of more steps than fit into TAPE_BYTES, with their stages' blocks, the record becomes bare."""
+        cdef size_t step = self.record.state_bytes + self.record.slopes_bytes + 1
+        if self.taped:
+            step += (self.tableau.c.rows - 1) * self.tape.block_bytes
+        self.record.most = max(1, <ptrdiff_t>(TAPE_BYTES // step))
+        self.tape.most = self.record.most * (self.tableau.c.rows - 1) + 1
+
+    cdef void start_clock(self):
+        """max_seconds begin now."""
+        if self.seconds < np.inf:
+            self.callback.deadline = nc.nc_seconds() + self.seconds
 
     cdef int follow(self, family, control) except -1:
         """Step as that family of Adams methods does."""
@@ -154,16 +172,15 @@ cdef class _Problem:
         return 0
 
     def __dealloc__(self):
-        if self.run is not None:
-            if self.c.record != NULL and self.taped:
-                self.run.give_back(&self.tape, &self.record)
+        if self.taped:
+            self.run.give_back(&self.tape, &self.record)
         nc.nc_record_free(&self.record)
 
     cdef int keep(self, bint slopes) except -1:
         """Record the accepted steps, without a tape; slopes: their K, too."""
         if nc.nc_record_init(&self.record, cnp.PyArray_NBYTES(self.y0), self.tableau.c.all if slopes else 0):
             raise MemoryError("the record of the steps is too large")
-        self.c.record, self.taped = &self.record, False
+        self.c.record = &self.record
         return 0
 
     cdef int look(self, watch, int moments, int slopes) except -1:
@@ -186,13 +203,14 @@ cdef class _Problem:
     cdef dict steps(self):
         """The record as arrays: N steps of n components with `rows` slopes each, the extra ones among them."""
         count, n = self.record.count, len(self.y0)
-        evaluated = _copied(self.record.evaluated, (count,), np.dtype(np.uint8))
+        whole = 0 if self.record.bare else count
+        evaluated = _copied(self.record.evaluated, (whole,), np.dtype(np.uint8))
         rows = self.tableau.c.all if self.record.slopes_bytes or n == 0 else 0
         return {
             "t": _copied(self.record.t, (count,), np.dtype(np.float64)),
             "h": _copied(self.record.h, (count,), np.dtype(np.float64)),
-            "y": _copied(self.record.y, (count, n), self.y0.dtype),
-            "K": _copied(self.record.K, (count, rows, n), self.y0.dtype),
+            "y": _copied(self.record.y, (whole, n), self.y0.dtype),
+            "K": _copied(self.record.K, (whole, rows, n), self.y0.dtype),
             "last_stage": evaluated >= nc.NC_STAGES_AND_LAST,
             "extra": evaluated == nc.NC_STAGES_LAST_AND_EXTRA,
             "output_step": self.output_step if self.output_step is not None else np.zeros(0, np.int64),

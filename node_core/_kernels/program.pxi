@@ -189,6 +189,7 @@ cdef class Run:
             POOLED -= pool.capacity * (pool.state_bytes + pool.slopes_bytes)
             record[0] = pool[0]
             record.count = 0
+            record.most = 0
             memset(pool, 0, sizeof(nc.nc_record))
 
     cdef give_back(self, nc.nc_tape *tape, nc.nc_record *record):
@@ -196,6 +197,8 @@ cdef class Run:
         global POOLED
         cdef Program program = self.program
         program.free_pools()
+        if record.bare:
+            nc.nc_record_free(record)
         program.pool, program.record_pool = tape[0], record[0]
         memset(tape, 0, sizeof(nc.nc_tape))
         memset(record, 0, sizeof(nc.nc_record))

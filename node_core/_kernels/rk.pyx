@@ -25,6 +25,7 @@ cdef extern from "numpy/arrayobject.h":
     void PyArray_CLEARFLAGS(cnp.ndarray array, int flags)
 
 MOMENTS = {"attempt": nc.NC_BEFORE_ATTEMPT, "rejection": nc.NC_AT_REJECTION, "acceptance": nc.NC_AT_ACCEPTANCE}
+WINDOW = nc.NC_WINDOW
 SLOPES = {"stages": nc.NC_STAGES, "end": nc.NC_STAGES_AND_LAST, "all": nc.NC_STAGES_LAST_AND_EXTRA}
 
 include "isa.pxi"

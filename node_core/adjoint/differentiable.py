@@ -16,6 +16,7 @@ from ..program import Field
 from ..program.trace import is_recorded
 from ..solvers import Control, SolverError, Stats, Tableau, checked_times, discrete_backward, integrate
 from . import backsolve, discrete
+from .history import checkpoints_of, too_long
 from .replay import Replay
 from .sensitivity import solve_forward
 
@@ -152,20 +153,8 @@ class Solve(Primitive):
         if self.gradient == "forward":
             return solution.pulled(g, with_t)
         if self.gradient == "discrete":
-            grid_is_t = not self.tableau.adaptive and self.control.step_size is None
-            if run is not None:
-                y0_bar, bars, t_bar, nfev = discrete_backward(solution.record, g, grid_is_t, with_t)
-            else:
-                y0_bar, bars, t_bar, nfev = discrete.pull_back(
-                    field,
-                    self.tableau,
-                    solution.record,
-                    t,
-                    g,
-                    grid_is_t=grid_is_t,
-                    with_t=with_t,
-                    split=self.control.split,
-                )
+            y0_bar, bars, t_bar, nfev, retaken = self._along_steps(field, run, solution, t, g, with_t)
+            self.stats.nretaken += retaken
         else:
             _check_cotangent(g, t)
             y0_bar, bars, t_bar, nfev = backsolve.solve_backward(
@@ -173,6 +162,22 @@ class Solve(Primitive):
             )
         self.stats.nfev_backward += nfev
         return y0_bar, bars, t_bar
+
+    def _along_steps(
+        self, field: Field, run: Any, solution: Any, t: np.ndarray, g: np.ndarray, with_t: bool
+    ) -> tuple[np.ndarray, Any, np.ndarray, int, int]:
+        """The discrete gradient; see `discrete.pull_back`."""
+        control, y0 = self.control, solution.y[0]
+        grid_is_t = not self.tableau.adaptive and control.step_size is None
+        if run is None:
+            return discrete.pull_back(
+                field, self.tableau, control, solution.record, t, y0, g, grid_is_t=grid_is_t, with_t=with_t
+            )
+        kept = checkpoints_of(control, y0) if control.checkpoints is not None else 1
+        *found, late = discrete_backward(solution.record, g, grid_is_t, with_t, kept)
+        if late is not None:
+            raise too_long(control.max_seconds, late, field.unravel(y0))
+        return tuple(found)
 
     # --- forward mode, and derivatives of a higher order ---
 

@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 
 from ..program import Field
-from ..solvers import Record, Tableau
+from ..solvers import Control, Record, Tableau
 from ..solvers.interpolation import dense_slopes, dense_weights
+from .history import History
 
 __all__ = ["dot", "pull_back"]
 
@@ -33,12 +34,13 @@ def dot(a: Any, b: Any) -> float:
 class _Pass:
     """One reverse pass over a record: the cotangents that add up along the way."""
 
-    def __init__(self, field: Field, tableau: Tableau, record: Record, with_t: bool, split: int | None) -> None:
-        self.field, self.record, self.with_t = field, record, with_t
+    def __init__(self, history: History, with_t: bool) -> None:
+        field, tableau, record = history.field, history.tableau, history.record
+        self.history, self.field, self.record, self.with_t = history, field, record, with_t
         self.real = np.dtype(record.K.real.dtype)  # float32 states are handled in float32
         kept = (tableau.dense_a, tableau.dense_a_p, tableau.dense_c)
         self.a, self.a_p, self.c = (x.astype(self.real) for x in kept)
-        self.split = split
+        self.split = history.split
         self.tableau = tableau
         self.grid_bar = np.zeros(len(record.t) + 1)  # of the grid points t_0 ... t_N
         self.parameter_bars = [np.zeros_like(p) for p in field.differentiated]
@@ -80,7 +82,7 @@ class _Pass:
         outputs:   (theta, g) of every output that this step's interpolant gave.
         """
         t, h = float(self.record.t[n]), float(self.record.h[n])
-        y, K = self.record.y[n], self.record.K[n]  # (n,), (stages, n)
+        y, K, last_stage, extra = self.history.at(n)  # (n,), (stages, n)
         last = self.tableau.rows - 1
         b = self.a[last], self.a_p[last]
         y_bar, t_bar, h_bar = np.zeros_like(y), 0.0, 0.0
@@ -92,10 +94,10 @@ class _Pass:
                 slope = self.mix(self.weights(theta, derivative=True), K)
                 h_bar += dot(g, self.mix(w, K) - theta * slope)
                 t_bar -= dot(g, slope)
-        if self.record.extra[n]:  # the dense output's own stages, the last ones of all
+        if extra:  # the dense output's own stages, the last ones of all
             for i in range(len(self.c) - 1, last, -1):
                 y_bar, t_bar, h_bar = self.stage(i, t, h, y, K, K_bar, y_bar, t_bar, h_bar)
-        if self.record.last_stage[n]:  # K_last = f(t + h, y_new)
+        if last_stage:  # K_last = f(t + h, y_new)
             Y_bar, time_bar = self.vjp(t + h, y + h * self.mix(b, K), K_bar[last])  # b is 0 from there on
             y_new_bar = y_new_bar + Y_bar
             t_bar, h_bar = t_bar + time_bar, h_bar + time_bar
@@ -126,30 +128,33 @@ class _Pass:
 def pull_back(
     field: Field,
     tableau: Tableau,
+    control: Control,
     record: Record,
     t: np.ndarray,
+    y0: np.ndarray,
     g: np.ndarray,
     *,
     grid_is_t: bool,
     with_t: bool,
-    split: int | None = None,
-) -> tuple[np.ndarray, list, np.ndarray, int]:
+) -> tuple[np.ndarray, list, np.ndarray, int, int]:
     """From the cotangents g (m, n) of the outputs at t (m,) to those of what went in.
 
     grid_is_t: every entry of t is a grid point (a fixed-step method without step_size).
-    split:     where the second half of the state begins, if it has a tableau of its own.
     with_t:    whether t's cotangent is wanted; it costs df/dt at every stage.
-    Returns ``(y0_bar (n,), [one for every wanted parameter], t_bar (m,), VJP evaluations)``.
+    Returns ``(y0_bar (n,), [one for every wanted parameter], t_bar (m,), evaluations of func and its VJP, steps that
+    were taken again)``.
     """
-    run = _Pass(field, tableau, record, with_t, split)
+    history = History(field, tableau, control, record, t, y0)
+    run = _Pass(history, with_t)
     steps, m = len(record.t), len(t)
     moving = {i: i for i in range(m)} if grid_is_t else {0: 0, steps: m - 1}  # grid point -> entry of t
     at_end = set(moving.values())
     t_bar = np.zeros(m)
-    y_bar, carry = np.zeros_like(record.y[0]), np.zeros_like(record.y[0])
+    y_bar, carry = np.zeros_like(y0), np.zeros_like(y0)
     i = m - 1  # the output that comes next, going backward
     for n in range(steps - 1, -1, -1):
-        K_bar = np.zeros_like(record.K[n])
+        K = history.at(n).K
+        K_bar = np.zeros_like(K)
         K_bar[tableau.rows - 1] = carry
         inside = []
         while i > 0 and record.output_step[i] == n:
@@ -158,12 +163,12 @@ def pull_back(
             else:
                 theta = (t[i] - record.t[n]) / record.h[n]
                 inside.append((theta, g[i]))
-                t_bar[i] = dot(g[i], run.mix(run.weights(theta, derivative=True), record.K[n]))
+                t_bar[i] = dot(g[i], run.mix(run.weights(theta, derivative=True), K))
             i -= 1
         y_bar = run.step(n, y_bar, K_bar, inside)
         carry = K_bar[0]
-    Y_bar, time_bar = run.vjp(float(t[0]), record.y[0], carry)  # K_0 = f(t_0, y_0)
+    Y_bar, time_bar = run.vjp(float(t[0]), y0, carry)  # K_0 = f(t_0, y_0)
     run.grid_bar[0] += time_bar
     for point, entry in moving.items():
         t_bar[entry] += run.grid_bar[point]
-    return y_bar + Y_bar + g[0], run.parameter_bars, t_bar, run.nfev
+    return y_bar + Y_bar + g[0], run.parameter_bars, t_bar, run.nfev + history.evaluations, history.retaken

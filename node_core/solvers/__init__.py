@@ -3,6 +3,7 @@
 Reading order: tableau, tableaus, stepper, control, interpolation, loop, integrate.
 """
 
+from .._kernels import rk
 from .adams import Adams
 from .control import Control
 from .errors import Failure, SolverError, solver_error
@@ -29,6 +30,7 @@ __all__ = [
     "discrete_backward",
     "integrate",
     "methods",
+    "rk",
     "solver_error",
     "tableau",
 ]

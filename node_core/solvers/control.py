@@ -101,6 +101,9 @@ class Control:
         Of an Adams method: the highest order, or that of equal steps.
     backward : (method, Control) or None
         Of the adjoint's backward solve, where they are not the forward solve's.
+    checkpoints : int, "auto" or None
+        What is kept of the steps for the way back: None, everything; an int, their times alone, and so many states on
+        the way back; "auto", everything as long as there is room.
     sensitivities_in_norm : bool
         Whether those of gradient="forward" have a say in the steps.
     watch : watched.Watch or None
@@ -134,6 +137,7 @@ class Control:
     split: int | None = None
     max_order: int | None = None
     backward: tuple[Any, Control] | None = None
+    checkpoints: int | str | None = None
     sensitivities_in_norm: bool = False
     watch: Any = None
     progress: Callable[[float], Any] | None = None
@@ -170,6 +174,10 @@ class Control:
             object.__setattr__(self, "max_order", int(self.max_order))
         if self.max_order is not None and (type(self.max_order) is not int or not 1 <= self.max_order <= 12):
             raise ValueError(f"max_order must be an int from 1 to 12, got {self.max_order!r}")
+        if isinstance(self.checkpoints, np.integer):
+            object.__setattr__(self, "checkpoints", int(self.checkpoints))
+        if self.checkpoints not in (None, "auto") and (type(self.checkpoints) is not int or self.checkpoints < 1):
+            raise ValueError(f'checkpoints must be an int of at least 1, "auto" or None, got {self.checkpoints!r}')
         if not self.max_seconds > 0.0:
             raise ValueError(f"max_seconds must be positive, got {self.max_seconds!r}")
         if not isinstance(self.controller, str) or self.controller not in CONTROLLERS:

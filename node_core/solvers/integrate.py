@@ -75,7 +75,7 @@ def _python(fun, y0, t, tableau, control, record) -> Solution:
     control.check_size(len(y0))
     adaptive, stats = _is_adaptive(tableau, control), Stats()
     slack = 0.0 if adaptive else same_time_slack(t, control.step_size)
-    outputs = Outputs(y0, t, tableau, record, slack, control.split)
+    outputs = Outputs(y0, t, tableau, record, slack, control.split, control.checkpoints)
     loop = adaptive_loop if adaptive else fixed_loop
     try:
         end = loop(fun, y0.copy(), t, tableau, control, outputs, stats, control.watch)

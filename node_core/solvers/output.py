@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
+from .._kernels import rk
 from .interpolation import dense_output
 from .solution import Record
 from .tableau import Tableau
@@ -20,13 +23,16 @@ class Outputs:
     """
 
     def __init__(
-        self, y0: Array, t: Array, tableau: Tableau, record: bool, slack: float = 0.0, split: int | None = None
-    ) -> None:
+        self, y0: Array, t: Array, tableau: Tableau, record: bool, slack: float = 0.0, split: int | None = None,
+        checkpoints: int | str | None = None,
+    ) -> None:  # fmt: skip
         self.t, self.tableau, self.slack, self.split = t, tableau, slack, split
         self.y = np.empty((len(t), len(y0)), y0.dtype)
         self.y[0] = y0
         self.output_step = np.zeros(len(t), np.int64)
-        self.steps: list[tuple[float, float, Array, Array, bool, bool]] | None = [] if record else None
+        self.steps: list[tuple] | None = [] if record else None
+        self.bare = isinstance(checkpoints, int)  # of steps times alone are kept
+        self.limit = rk.tape_bytes() if checkpoints == "auto" else math.inf  # bytes of y and K
         self.reached = float(t[0])  # the end of the last accepted step
         self._next = 1
         self._step = 0
@@ -55,7 +61,9 @@ class Outputs:
                 K[self.tableau.rows - 1] = 0.0
             if not extra:
                 K[self.tableau.rows :] = 0.0
-            self.steps.append((t, h, y, K.copy(), last_stage, extra))
+            if not self.bare and (len(self.steps) + 1) * (y.nbytes + K.nbytes) > self.limit:
+                self.bare, self.steps = True, [(t, h) for t, h, *_ in self.steps]
+            self.steps.append((t, h) if self.bare else (t, h, y, K.copy(), last_stage, extra))
         while self.inside(t_new):
             theta = (float(self.t[self._next]) - t) / h
             self._write(y_new if theta == 1.0 else dense_output(y, K, h, self.tableau, theta, self.split))
@@ -75,10 +83,11 @@ class Outputs:
     def record(self) -> Record | None:
         if self.steps is None:
             return None
-        if not self.steps:
+        if self.bare or not self.steps:
+            t, h = np.reshape(self.steps, (-1, 2)).T if self.steps else np.zeros((2, 0))
             none, n = np.zeros(0), self.y.shape[1]
             K = np.zeros((0, self.tableau.dense_stages, n), self.y.dtype)
-            return Record(none, none, K[:, 0], K, none.astype(bool), none.astype(bool), self.output_step)
+            return Record(t, h, K[:, 0], K, none.astype(bool), none.astype(bool), self.output_step)
         t, h, y, K, last_stage, extra = zip(*self.steps, strict=True)
         return Record(
             np.array(t),

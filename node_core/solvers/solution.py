@@ -14,7 +14,8 @@ Array = np.ndarray
 
 @dataclass
 class Stats:
-    """Counts of one solve; nfev_backward is filled in by a gradient, stopped_at where a callback ended the solve."""
+    """Counts of one solve; nfev_backward is filled in by a gradient, as is nretaken, the steps that it took again from
+    checkpoints; stopped_at where a callback ended the solve."""
 
     nfev: int = 0
     njev: int = 0
@@ -22,6 +23,7 @@ class Stats:
     naccepted: int = 0
     nrejected: int = 0
     nfev_backward: int = 0
+    nretaken: int = 0
     stopped_at: float | None = None
 
 
@@ -31,7 +33,8 @@ class Record:
 
     Step s goes from t[s], y[s] with length h[s] and slopes K[s]; it ends in y[s + 1], the last one in the
     solution's last output. Output i is the dense output of step output_step[i] at theta = (t_out[i] - t) / h,
-    or the step's end itself where it coincides with it (so is the last output; output 0 is y0).
+    or the step's end itself where it coincides with it (so is the last output; output 0 is y0). A bare record has t, h
+    and output_step alone; the others are empty.
     """
 
     t: Array  # (N,) float64
@@ -41,6 +44,10 @@ class Record:
     last_stage: Array  # (N,) bool, whether the slope at the step's end was evaluated; always for FSAL methods
     extra: Array  # (N,) bool, whether the extra stages of the dense output were
     output_step: Array  # (m,) int64
+
+    @property
+    def bare(self) -> bool:
+        return len(self.y) < len(self.t)
 
 
 @dataclass(frozen=True, eq=False)
