@@ -178,24 +178,26 @@ enum { NC_WINDOW = 4 };  // steps that are taken again together; their record ta
  * parameters. */
 struct nc_pullback {
     struct nc_run *run;                // of the Program with its VJP; with a tape of the forward pass or without
-    const struct nc_problem *problem;  // tableau, control, times and callbacks of the forward solve
+    const struct nc_problem *problem;  // tableau, control, times and callbacks: the forward solve's, or of the adjoint
     const void *g;                     // (m, n)
     void *y0_bar;                      // (n,)
     double *t_bar;                     // (m,), or NULL: t's cotangent is not wanted
     int64_t evaluations;               // of the VJP and of func, counted here
     double t;                          // that the pass has come to
-    // ---- discrete
+    // ---- the forward solve's steps; an adjoint without them reconstructs y
     const struct nc_record *record;
-    const int64_t *output_step;  // (m,)
-    int grid_is_t;               // every entry of t is a grid point
-    ptrdiff_t checkpoints;       // of a bare record: states kept on the way back, >= 1
-    int64_t tape_most;           // blocks that a tape may have
-    int64_t retaken;             // steps, counted here
+    const struct nc_problem *solved;  // whose they are
+    const int64_t *output_step;       // (m,)
+    ptrdiff_t checkpoints;            // of a bare record: states kept on the way back, >= 1
+    int64_t tape_most;                // blocks that a tape may have
+    int64_t retaken;                  // steps, counted here
+    // ---- discrete
+    int grid_is_t;  // every entry of t is a grid point
     // ---- adjoint
     const void *y;     // (m, n) the outputs
     int adaptive;
     struct nc_outcome *outcome;  // of the interval that failed
-    void *y_failed;              // (2 n,) the last good [y, a] then
+    void *y_failed;              // (2 n,) the last good [y, a] then; of a alone (n,)
     double drift;                // of y reconstructed backward, over the tolerances: the largest at an output
     ptrdiff_t drift_at;          // and which
 };

@@ -13,13 +13,21 @@ import numpy as np
 
 from .adjoint import GRADIENTS
 from .autodiff import tree, value_and_grad
-from .options import RTOL, state_of
+from .options import OF_SOME_GRADIENTS, RTOL, state_of
 from .program import compile
 from .program.compiled import Compiled
 from .solve import odeint
 from .solvers import SolverError
 
 __all__ = ["Checkup", "ModeReport", "check_odeint"]
+
+BOUNDED = "discrete, 32 checkpoints"
+MODES = {  # what is compared: gradient, and options of its own
+    "discrete": ("discrete", {}),
+    BOUNDED: ("discrete", {"checkpoints": 32}),
+    **{mode: (mode, {}) for mode in GRADIENTS if mode != "discrete"},
+}
+WIDTH = max(map(len, MODES))
 
 REFERENCE = "vern9"  # at a tolerance 1,000 times tighter
 REPEATS = 5
@@ -59,16 +67,16 @@ class Checkup:
     advice: str
 
     def __str__(self) -> str:
-        lines = [f"{'mode':10} {'error':>9} {'ms':>9} {'memory':>9} {'nfev':>7} {'backward':>9}"]
+        lines = [f"{'mode':{WIDTH}} {'error':>9} {'ms':>9} {'memory':>9} {'nfev':>7} {'backward':>9}"]
         for m in self.modes:
             if m.error is None:
-                lines.append(f"{m.mode:10} {m.remark}")
+                lines.append(f"{m.mode:{WIDTH}} {m.remark}")
                 continue
             memory = "" if m.grown is None else f"{m.grown / 2**20:.1f} MB"
             lines.append(
-                f"{m.mode:10} {m.error:9.1e} {1e3 * m.seconds:9.3g} {memory:>9} {m.nfev:7} {m.nfev_backward:9}"
+                f"{m.mode:{WIDTH}} {m.error:9.1e} {1e3 * m.seconds:9.3g} {memory:>9} {m.nfev:7} {m.nfev_backward:9}"
             )
-            lines += [f"           {m.remark}"] if m.remark else []
+            lines += [f"{'':{WIDTH}} {m.remark}"] if m.remark else []
         lines.append(f"central differences agree with the reference to {self.differences:.1e}")
         return "\n".join([*lines, self.advice])
 
@@ -76,21 +84,22 @@ class Checkup:
 def check_odeint(func: Callable, y0: Any, t: Any, args: tuple = (), *, show: bool = True, **options: Any) -> Checkup:
     """Run every gradient mode of `odeint` on this problem, print how they compare, and return it.
 
-    func, y0, t, args, options: as of `odeint`, but for gradient. The loss is the sum of all outputs with random weights
-    (seed 0), its gradient that by y0 and the floating leaves of args. The reference is the discrete gradient by vern9
-    at a tolerance 1,000 times tighter, which is compared with central differences itself.
+    func, y0, t, args, options: as of `odeint`, but for gradient; those of one mode are for it alone. The loss is the
+    sum of all outputs with random weights (seed 0), its gradient that by y0 and the floating leaves of args. The
+    reference is the discrete gradient by vern9 at a tolerance 1,000 times tighter, which is compared with central
+    differences itself.
     show:    print the table.
 
     >>> found = check_odeint(lambda t, y, k: -k * y, np.ones(2), [0.0, 1.0], (0.7,), show=False)
     >>> [m.mode for m in found.modes], max(m.error for m in found.modes) < 1e-4
-    (['discrete', 'adjoint', 'forward'], True)
+    (['discrete', 'discrete, 32 checkpoints', 'adjoint', 'interpolated', 'forward'], True)
     """
     if "gradient" in options:
         raise TypeError("check_odeint runs every gradient mode; it takes no gradient=")
     y0 = state_of(y0)
     if options.get("backend", "compiled") == "compiled" and not isinstance(func, Compiled):
         func = compile(func)  # its Program is made once, and not at every call that is timed
-    outputs = odeint(func, y0, t, args=args, **options)
+    outputs = odeint(func, y0, t, args=args, **_of_mode("discrete", options))
     rng = np.random.default_rng(0)
     weights = tree.map(lambda x: rng.standard_normal(np.shape(x)), outputs)
 
@@ -104,12 +113,20 @@ def check_odeint(func: Callable, y0: Any, t: Any, args: tuple = (), *, show: boo
     tight = _tighter(options, tree.flatten(y0)[0])
     reference = _gradient(of("discrete", **tight))(y0, args)
     differences = _by_differences(of("discrete", **tight), y0, args, reference, rng)
-    modes = [_report(mode, of(mode, **options), y0, args, reference,
-                     lambda mode=mode: _counts(func, y0, t, args, mode, options)) for mode in GRADIENTS]  # fmt: skip
+    modes = []
+    for name, (mode, own) in MODES.items():
+        given = {**_of_mode(mode, options), **own}
+        modes.append(_report(name, of(mode, **given), y0, args, reference,
+                             lambda mode=mode, given=given: _counts(func, y0, t, args, mode, given)))  # fmt: skip
     found = Checkup(modes, differences, _advice(modes))
     if show:
         print(found)
     return found
+
+
+def _of_mode(mode: str, options: dict) -> dict:
+    """The options without those of other modes."""
+    return {name: x for name, x in options.items() if mode in OF_SOME_GRADIENTS.get(name, mode)}
 
 
 def _gradient(loss: Callable) -> Callable:
@@ -221,20 +238,18 @@ def _grown(before: Callable, run: Callable) -> int | None:
 
 
 def _advice(modes: list[ModeReport]) -> str:
-    """In words, which mode to use: the discrete gradient unless it needs much memory, or does not exist."""
+    """In words, which mode to use: the discrete gradient, with checkpoints if it needs much memory, if there is one."""
     known = {m.mode: m for m in modes if m.error is not None}
     discrete, adjoint = known.get("discrete"), known.get("adjoint")
-    if discrete is None or adjoint is None:
-        only = next(iter(known), None)
-        return (
-            f"use gradient={only!r}: of discrete and adjoint it alone exists here"
-            if only
-            else "no gradient mode works here"
-        )
+    if discrete is None:
+        best = next((mode for mode in ("interpolated", "adjoint", "forward") if mode in known), None)
+        return f"use gradient={best!r}: there is no discrete one here" if best else "no gradient mode works here"
+    if adjoint is None:
+        return "use gradient='discrete': there is no adjoint here"
     if adjoint.remark:
         return "use gradient='discrete': the adjoint does not find its way back"
     if (discrete.grown or 0) > MUCH and discrete.grown > 2 * (adjoint.grown or 0):
-        return f"use gradient='adjoint' if {discrete.grown / 2**20:.0f} MB are too much, else 'discrete'"
+        return f"use gradient='discrete', with checkpoints=32 if {discrete.grown / 2**20:.0f} MB are too much"
     ratio = adjoint.seconds / discrete.seconds
     speed = f"takes {1.0 / ratio:.2f} times as long as the adjoint" if ratio >= 1.05 else (
         f"is exact for the steps taken, though it takes {1.0 / ratio:.2f} times as long as the adjoint")  # fmt: skip

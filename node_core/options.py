@@ -18,7 +18,6 @@ from .solvers.watched import Watch, rk
 __all__ = [
     "ATOL",
     "BACKENDS",
-    "LATER_GRADIENTS",
     "RTOL",
     "check_gradient_of",
     "check_names",
@@ -28,6 +27,7 @@ __all__ = [
     "control_of",
     "equal_steps",
     "half_of",
+    "resolved",
     "state_leaf",
     "state_of",
 ]
@@ -42,15 +42,13 @@ ADAPTIVE_OPTIONS = (
 FIXED_OPTIONS = ("step_size", "max_num_steps")
 ADAMS_OPTIONS = ("max_order", "step_size")
 ADJOINT_OPTIONS = ("adjoint_rtol", "adjoint_atol", "adjoint_method")  # of the backward solve
-FORWARD_OPTIONS = ("sensitivities_in_norm",)  # of gradient="forward"
-DISCRETE_OPTIONS = ("checkpoints",)  # of gradient="discrete"
-OF_ONE_GRADIENT = (
-    *((name, "adjoint") for name in ADJOINT_OPTIONS),
-    *((name, "forward") for name in FORWARD_OPTIONS),
-    *((name, "discrete") for name in DISCRETE_OPTIONS),
-)
+OF_SOME_GRADIENTS = {  # options, and the modes that they go with
+    **dict.fromkeys(ADJOINT_OPTIONS, ("adjoint", "interpolated")),
+    "checkpoints": ("discrete", "interpolated"),
+    "sensitivities_in_norm": ("forward",),
+}
 EITHER_OPTIONS = (
-    *(name for name, _ in OF_ONE_GRADIENT),
+    *OF_SOME_GRADIENTS,
     "jump_t",
     "on_step",
     "on_accept",
@@ -66,7 +64,6 @@ OF_BOTH_SOLVES = ("max_step", "min_step", "on_min_step", "max_num_steps", "safet
                   "max_seconds")  # fmt: skip
 MAY_BE_NONE = ("first_step", "step_size", "max_order")  # None stands for the automatic choice
 BACKENDS = ("compiled", "callback", "python")
-LATER_GRADIENTS = ("interpolated", "auto")
 
 
 def checked_options(owner: str, options: dict[str, Any]) -> dict[str, Any]:
@@ -75,7 +72,7 @@ def checked_options(owner: str, options: dict[str, Any]) -> dict[str, Any]:
     try:
         rule = tableau(settings["method"])
         check_gradient_of(rule, settings["gradient"], options)
-        choice("gradient", settings["gradient"], GRADIENTS, LATER_GRADIENTS)
+        choice("gradient", settings["gradient"], (*GRADIENTS, "auto"))
         choice("backend", settings["backend"], BACKENDS)
         check_names(rule, {name: value for name, value in options.items() if name not in LAYERS_MAY_SET})
         if options.get("norm") is not None:
@@ -91,10 +88,18 @@ def checked_options(owner: str, options: dict[str, Any]) -> dict[str, Any]:
     return options
 
 
-def choice(name: str, value: Any, known: Any, later: tuple = ()) -> None:
-    """ValueError unless the value is one of those known; NotImplementedError for one to come."""
-    if isinstance(value, str) and value in later:
-        raise NotImplementedError(f"{name}={value!r} does not exist yet; there is {', '.join(known)}")
+def resolved(gradient: Any, method: Any, options: dict) -> tuple[Any, dict]:
+    """The mode that "auto" stands for, with its options: "discrete", of steps that take no more than a bounded memory;
+    of a method without that "interpolated"."""
+    if not isinstance(gradient, str) or gradient != "auto":
+        return gradient, options
+    if isinstance(tableau(method), Adams):
+        return "interpolated", options
+    return "discrete", {**options, "checkpoints": options.get("checkpoints") or "auto"}
+
+
+def choice(name: str, value: Any, known: Any) -> None:
+    """ValueError unless the value is one of those known."""
     if not isinstance(value, str) or value not in known:
         raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
 
@@ -169,7 +174,7 @@ def control_of(rule: Tableau | Adams, y0: Any, field: Field, rtol: Any, atol: An
         number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
         if name in CALLBACKS and not callable(value):
             raise TypeError(f"{name} must be callable as {name}(t, y, h), got {value!r}")
-        if name in ("controller", "on_min_step", "step_t", *CALLBACKS, *(name for name, _ in OF_ONE_GRADIENT)):
+        if name in ("controller", "on_min_step", "step_t", *CALLBACKS, *OF_SOME_GRADIENTS):
             continue  # Control, or _backward, looks at them
         if name != "norm" and not number and not (value is None and name in MAY_BE_NONE):
             raise TypeError(f"{name} must be a number, got {value!r}")
@@ -219,14 +224,16 @@ def _backward(
 
 def check_gradient_of(rule: Tableau | Adams, gradient: Any, options: dict) -> None:
     """NotImplementedError for a gradient that the method does not have, ValueError for options of another."""
-    for name, wanted in OF_ONE_GRADIENT:
-        if options.get(name) is not None and gradient != wanted:
-            raise ValueError(f"{name} goes with gradient={wanted!r}, got {gradient!r}")
-    if rule.split and gradient in ("adjoint", "forward"):
+    for name, wanted in OF_SOME_GRADIENTS.items():
+        if options.get(name) is not None and gradient not in wanted:
+            raise ValueError(f"{name} goes with gradient={' or '.join(map(repr, wanted))}, got {gradient!r}")
+    if rule.split and gradient not in ("discrete", "auto"):
         raise NotImplementedError(
             f"{rule.name} has no {gradient} gradient: what it solves beside y is no split system; give "
             "gradient='discrete'"
         )
+    if rule.multistep and options.get("checkpoints") is not None:
+        raise NotImplementedError(f"{rule.name} has no checkpoints: its steps cannot be taken again one by one")
 
 
 def half_of(rule: Tableau | Adams, y0: Any) -> int:

@@ -11,7 +11,17 @@ import numpy as np
 from .adjoint import GRADIENTS, Solve
 from .autodiff import tree
 from .autodiff.node import Node, concrete
-from .options import ATOL, BACKENDS, LATER_GRADIENTS, RTOL, check_gradient_of, choice, control_of, state_leaf, state_of
+from .options import (
+    ATOL,
+    BACKENDS,
+    RTOL,
+    check_gradient_of,
+    choice,
+    control_of,
+    resolved,
+    state_leaf,
+    state_of,
+)
 from .pieces import across_jumps, distinct, expanded, times_within
 from .program import ClosedOverError, Compiled, Field
 from .program.compiled import keep, signature
@@ -49,8 +59,10 @@ def odeint(
                like y0, or either in y0's nesting. Adaptive methods only. An rtol below 10 eps of the state's
                dtype cannot be met and warns; the default is raised to it (1.2e-6 for float32).
     gradient:  "discrete", the derivative of the computed outputs through the recorded steps; "adjoint",
-               Algorithm 2 of Chen et al. (2018), whose memory does not grow with the number of steps; or "forward",
-               the sensitivities integrated beside the state: for few parameters, with nothing kept either.
+               Algorithm 2 of Chen et al. (2018), whose memory does not grow with the number of steps; "interpolated",
+               the adjoint with y from the recorded steps' dense output in place of a reconstruction; "forward", the
+               sensitivities integrated beside the state: for few parameters, with nothing kept; or "auto": "discrete"
+               with checkpoints="auto", and "interpolated" for Adams methods.
     backend:   "compiled": func is traced and lowered to a Program, and all runs in C; where that cannot be, func
                is called back, and a warning says why. "callback": C steps, but always calls func, which may then
                have effects. "python": the readable twin. All take the same steps.
@@ -60,14 +72,15 @@ def odeint(
                (n,)), controller ("PI"; also "I", "PI33", "PI34", "PI42", "H211PI", "PID"), on_min_step ("error", or
                "force": a step of min_step is taken whatever its error), step_t (times that steps end at). Fixed-step
                methods: step_size (without it, one step an interval of t), max_num_steps (no limit). Adams methods:
-               max_order, and either of these, the latter if step_size is given. With gradient="discrete": checkpoints,
-               None for all steps kept; an int for their times alone, 16 bytes a step, from which the gradient takes
-               them again with so many states kept meanwhile; "auto" for the first up to 256 MB and then the second.
-               With gradient="adjoint": adjoint_rtol, adjoint_atol and adjoint_method, of its backward solve. With
-               gradient="forward": sensitivities_in_norm (False). All: jump_t (times at which func jumps: the solve
-               stops there and starts anew), max_seconds (the way back of a gradient has as many), progress (True: a
-               bar), and ``on_step(t, y, h)`` before a step is tried, ``on_accept(t, y, h)`` with the state it ended
-               in, ``on_reject(t, y, h)``: a true answer ends the solve, with the outputs until then.
+               max_order, and either of these, the latter if step_size is given. With gradient="discrete" or
+               "interpolated": checkpoints, None for all steps kept; an int for their times alone, 16 bytes a step, from
+               which the gradient takes them again with so many states kept meanwhile; "auto" for the first up to 256 MB
+               and then the second. With gradient="adjoint" or "interpolated": adjoint_rtol, adjoint_atol and
+               adjoint_method, of the backward solve. With gradient="forward": sensitivities_in_norm (False). All:
+               jump_t (times at which func jumps: the solve stops there and starts anew), max_seconds (the way back of a
+               gradient has as many), progress (True: a bar), and ``on_step(t, y, h)`` before a step is tried,
+               ``on_accept(t, y, h)`` with the state it ended in, ``on_reject(t, y, h)``: a true answer ends the solve,
+               with the outputs until then.
 
     Returns an array (m, *y0.shape), or one such an array at every leaf of y0. Gradients reach y0, the
     floating leaves of args, traced values that func closes over, and t: t[0] and t[-1] through the ends of
@@ -124,6 +137,7 @@ def _at_other_times(func: Callable, y0: Any, t: Any, settings: tuple, full_outpu
 def _solved(func: Callable, y0: Any, t: Any, settings: tuple, options: dict) -> tuple[Any, Stats]:
     """One solve at checked times, and its statistics; settings: (args, method, rtol, atol, gradient, backend)."""
     args, method, rtol, atol, gradient, backend = settings
+    gradient, options = resolved(gradient, method, options)
     bar = options.pop("progress", False) if options else False
     field, rule, control, y0 = _prepared(func, y0, args, method, rtol, atol, gradient, backend, options)
     flat = _flat(field, y0)
@@ -228,7 +242,7 @@ def _checked(
     field = Field(func, y0, args)
     _flat(field, y0)
     control = control_of(rule, y0, field, rtol, atol, options)
-    choice("gradient", gradient, GRADIENTS, LATER_GRADIENTS)
+    choice("gradient", gradient, (*GRADIENTS, "auto"))
     choice("backend", backend, BACKENDS)
     return field, rule, control, y0
 
@@ -237,6 +251,7 @@ def checked_problem(
     func: Any, y0: Any, args: Any, method: Any, rtol: Any, atol: Any, gradient: Any, backend: Any, options: dict
 ) -> tuple[Field, Tableau, Control, Any]:
     """(field, method, control, y0) of a call of `odeint`, checked but for the values of y0."""
+    gradient, options = resolved(gradient, method, options)
     return _checked(func, y0, args, method, rtol, atol, gradient, backend, options)
 
 

@@ -270,7 +270,9 @@ def test_the_adjoint_s_quadrature_is_the_same_in_c(name, options):
 
 @BOTH
 def test_the_discrete_gradient_is_refused_with_what_to_do(name):
-    with pytest.raises(NotImplementedError, match=rf"{name} has no discrete gradient yet; give gradient='adjoint'"):
+    with pytest.raises(
+        NotImplementedError, match=rf"{name} has no discrete gradient yet; give gradient='interpolated'"
+    ):
         nc.grad(loss)(A, Y0, T, name)
 
 

@@ -197,7 +197,7 @@ def test_a_name_near_one_to_come_is_told_so():
 
 @pytest.mark.parametrize("value", ["fast", None, ["python"], 1])
 def test_an_unknown_gradient_or_backend_is_refused_with_those_there(value):
-    refused(ValueError, "gradient must be one of discrete, adjoint, forward, got", gradient=value)
+    refused(ValueError, "gradient must be one of discrete, adjoint, interpolated, forward, auto, got", gradient=value)
     refused(ValueError, "backend must be one of compiled, callback, python, got", backend=value)
 
 

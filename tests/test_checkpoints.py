@@ -208,5 +208,7 @@ def test_what_is_no_number_of_checkpoints_is_an_error(checkpoints):
 
 @pytest.mark.parametrize("gradient", ["adjoint", "forward"])
 def test_checkpoints_are_of_the_discrete_gradient(gradient):
-    with pytest.raises(ValueError, match=f"checkpoints goes with gradient='discrete', got '{gradient}'"):
+    with pytest.raises(
+        ValueError, match=f"checkpoints goes with gradient='discrete' or 'interpolated', got '{gradient}'"
+    ):
         gradients(4, np.array([0.0, 1.0]), gradient=gradient)

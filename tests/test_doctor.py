@@ -23,9 +23,9 @@ def modes_of(found):
 def test_every_mode_is_compared_with_a_reference_that_differences_confirm(capsys):
     found = nc.check_odeint(decay, np.array([1.5, -0.4]), T, (0.8,), rtol=1e-8, atol=1e-8)
     modes = modes_of(found)
-    assert list(modes) == ["discrete", "adjoint", "forward"]
+    assert list(modes) == ["discrete", "discrete, 32 checkpoints", "adjoint", "interpolated", "forward"]
     assert modes["forward"].nfev_backward == 0
-    for m in (modes["discrete"], modes["adjoint"]):
+    for m in list(modes.values())[:-1]:
         assert 1e-13 < m.error < 1e-6
         assert m.seconds > 0
         assert m.nfev > 0
@@ -35,7 +35,7 @@ def test_every_mode_is_compared_with_a_reference_that_differences_confirm(capsys
     assert found.differences < 1e-8
     shown = capsys.readouterr().out
     assert shown == f"{found}\n"
-    assert [line.split()[0] for line in shown.splitlines()[1:4]] == ["discrete", "adjoint", "forward"]
+    assert [line[:24].strip() for line in shown.splitlines()[1:6]] == list(modes)
     assert found.advice.startswith("use gradient='discrete'")
 
 
@@ -61,7 +61,7 @@ def test_where_the_adjoint_fails_the_advice_is_the_discrete_gradient():
 
 @pytest.mark.parametrize(
     ("options", "y0", "missing", "there"),
-    [({"method": "implicit_adams"}, np.ones(2), "discrete", "adjoint"),
+    [({"method": "implicit_adams"}, np.ones(2), "discrete", "interpolated"),
      ({"method": "leapfrog", "step_size": 0.1}, np.ones(2), "adjoint", "discrete")],
 )  # fmt: skip
 def test_a_mode_that_a_method_does_not_have_says_so(options, y0, missing, there):
@@ -70,7 +70,15 @@ def test_a_mode_that_a_method_does_not_have_says_so(options, y0, missing, there)
     assert modes[missing].error is None
     assert "gradient" in modes[missing].remark
     assert modes[there].error < 0.1
-    assert found.advice == f"use gradient='{there}': of discrete and adjoint it alone exists here"
+    assert found.advice == f"use gradient='{there}': there is no {missing}{' one' * (missing == 'discrete')} here"
+
+
+def test_options_of_one_mode_are_for_it_alone():
+    own = {"checkpoints": 1, "adjoint_rtol": 1e-2}
+    found = modes_of(nc.check_odeint(decay, np.ones(2), [0.0, 8.0], (0.8,), show=False, rtol=1e-9, **own))
+    assert all(m.error is not None for m in found.values())
+    assert found["discrete"].nfev_backward > found["discrete, 32 checkpoints"].nfev_backward
+    assert found["adjoint"].error > 10 * found["discrete"].error
 
 
 def test_nested_states_arguments_without_a_number_and_float32():
@@ -83,7 +91,7 @@ def test_nested_states_arguments_without_a_number_and_float32():
 
 def test_advice_weighs_memory():
     big = ModeReport("discrete", 1e-6, 0.1, 2**30, 10, 10), ModeReport("adjoint", 1e-6, 0.2, 2**20, 10, 20)
-    assert _advice(list(big)) == "use gradient='adjoint' if 1024 MB are too much, else 'discrete'"
+    assert _advice(list(big)) == "use gradient='discrete', with checkpoints=32 if 1024 MB are too much"
     assert "no gradient mode works here" in str(Checkup([], 0.0, _advice([])))
 
 

@@ -152,7 +152,9 @@ def test_options_of_odeint_alone_are_refused(name):
 
 
 def test_a_gradient_that_does_not_exist_is_refused_though_none_is_taken():
-    with pytest.raises(ValueError, match="gradient must be one of discrete, adjoint, forward, got 'x'"):
+    with pytest.raises(
+        ValueError, match="gradient must be one of discrete, adjoint, interpolated, forward, auto, got 'x'"
+    ):
         ground(np.array([1.0, 0.0]), 0.0, G, gradient="x")
 
 

@@ -82,7 +82,11 @@ def test_second_derivatives_go_through_it():
     [
         ({"method": "leapfrog"}, NotImplementedError, "leapfrog has no forward gradient"),
         ({"on_accept": lambda t, y, h: False}, NotImplementedError, "gradient='forward' has no callbacks"),
-        ({"adjoint_rtol": 1e-3}, ValueError, "adjoint_rtol goes with gradient='adjoint', got 'forward'"),
+        (
+            {"adjoint_rtol": 1e-3},
+            ValueError,
+            "adjoint_rtol goes with gradient='adjoint' or 'interpolated', got 'forward'",
+        ),
     ],
 )
 def test_what_it_does_not_have_is_said(options, error, message):

@@ -263,7 +263,11 @@ def test_sequential_refuses_what_needs_more_than_one_array(part):
     [
         ({"rtoll": 1e-3}, TypeError, "odeint has no option 'rtoll'; did you mean rtol"),
         ({"method": "rk5"}, ValueError, "rk5"),
-        ({"gradient": "exact"}, ValueError, "gradient must be one of discrete, adjoint, forward, got 'exact'"),
+        (
+            {"gradient": "exact"},
+            ValueError,
+            "gradient must be one of discrete, adjoint, interpolated, forward, auto, got 'exact'",
+        ),
         ({"backend": "c"}, ValueError, "backend must be one of compiled, callback, python, got 'c'"),
         ({"method": "rk4", "first_step": 0.1}, ValueError, "first_step does not go with rk4"),
         ({"args": ()}, TypeError, "odeint has no option 'args'"),

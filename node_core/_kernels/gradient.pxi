@@ -20,9 +20,8 @@ def discrete_backward(_Problem problem, g, bint grid_is_t, bint with_t, ptrdiff_
         pulled.fill(&p, problem, run)
         problem.start_clock()
         problem.callback.progress = None
-        p.record, p.grid_is_t, p.checkpoints = &problem.record, grid_is_t, checkpoints
-        p.tape_most = TAPE_BYTES // nc.nc_run_block_bytes(&run.c, False)
-        p.output_step = <const int64_t *>cnp.PyArray_DATA(problem.output_step)
+        p.grid_is_t = grid_is_t
+        problem.hand_over(&p, run, checkpoints)
         with nogil:
             status = problem.kernels.discrete_backward(&p)
     finally:
@@ -32,21 +31,24 @@ def discrete_backward(_Problem problem, g, bint grid_is_t, bint with_t, ptrdiff_
     return pulled.y0_bar, pulled.parameters, pulled.t_bar, p.evaluations, p.retaken, late
 
 
-def adjoint_backward(Run run, y, t, tableau, control, bint adaptive, g, bint with_t):
+def adjoint_backward(Run run, y, t, tableau, control, bint adaptive, g, bint with_t, _Problem solved=None,
+                     ptrdiff_t checkpoints=1):
     """The same by solving the augmented state backward from the outputs y (m, n) at t (m,).
 
-    control is that of the augmented state (2 n,). Returns as `discrete_backward` does, and a failure or None with
-    the last good [y, a] (2 n,), and (how far y was from an output at worst, in tolerances; which output).
+    control is that of the augmented state: [y, a] (2 n,) or, where y is that of the recorded solve `solved`, a (n,).
+    Returns as `discrete_backward` does but for its last, and in place of it a failure or None with the last good state,
+    and (how far y was from an output at worst, in tolerances; which output).
     """
     cdef nc.nc_pullback p
     cdef nc.nc_outcome outcome
     cdef nc.nc_tape tape
     cdef int status
     cdef cnp.ndarray outputs = _plain(y, 2, "y")
-    cdef _Control augmented = _control_of(control, 2 * y.shape[1], tableau)
+    cdef Py_ssize_t size = y.shape[1] if solved is not None else 2 * y.shape[1]
+    cdef _Control augmented = _control_of(control, size, tableau)
     cdef _Problem problem
     cdef _Pulled pulled
-    cdef cnp.ndarray failed = np.empty(2 * y.shape[1], y.dtype)
+    cdef cnp.ndarray failed = np.empty(size, y.dtype)
     memset(&tape, 0, sizeof(nc.nc_tape))
     run = run.claimed()
     try:
@@ -65,6 +67,10 @@ def adjoint_backward(Run run, y, t, tableau, control, bint adaptive, g, bint wit
         pulled.fill(&p, problem, run)
         p.y, p.adaptive, p.outcome = cnp.PyArray_DATA(outputs), adaptive, &outcome
         p.y_failed = cnp.PyArray_DATA(failed)
+        if solved is not None:
+            solved.start_clock()
+            solved.callback.progress = None
+            solved.hand_over(&p, run, checkpoints)
         with nogil:
             status = problem.kernels.adjoint_backward(&p)
     finally:
@@ -72,7 +78,8 @@ def adjoint_backward(Run run, y, t, tableau, control, bint adaptive, g, bint wit
         nc.nc_tape_free(&tape)
     problem.check(status)
     failure = None if status == nc.NC_OK else _failure(status, &outcome)
-    return pulled.y0_bar, pulled.parameters, pulled.t_bar, p.evaluations, failure, failed, (p.drift, p.drift_at)
+    return (pulled.y0_bar, pulled.parameters, pulled.t_bar, p.evaluations, p.retaken, failure, failed,
+            (p.drift, p.drift_at))
 
 
 class _AnyControl:

@@ -146,6 +146,7 @@ cdef extern from "nc_solver.h" nogil:
         double *t_bar
         int64_t evaluations
         const nc_record *record
+        const nc_problem *solved
         const int64_t *output_step
         int grid_is_t, adaptive
         ptrdiff_t checkpoints

@@ -97,7 +97,7 @@ cdef class _Problem:
     cdef bint taped
     cdef readonly double seconds
 
-    def __cinit__(self, fun, y0, t, tableau, control, bint record):
+    def __cinit__(self, fun, y0, t, tableau, control, bint record, bint dense=False):
         self.y0 = _plain(y0, 1, "y0")
         self.kernels = _kernels(self.y0)
         if type(t) is not np.ndarray or cnp.PyArray_TYPE(t) != cnp.NPY_FLOAT64 or t.ndim != 1 or len(t) < 2:
@@ -143,7 +143,9 @@ cdef class _Problem:
             self.c.record = &self.record
             self.c.output_step = <int64_t *>cnp.PyArray_DATA(self.output_step)
             self.record.bare = type(control.checkpoints) is int
-            self.taped = self.run is not None and not self.record.bare
+            self.taped = self.run is not None and not self.record.bare and not dense
+            if dense:
+                self.c.slopes = nc.NC_STAGES_LAST_AND_EXTRA
             if self.taped:
                 self.run.take_record(&self.record)
                 self.run.start_tape(&self.tape, -1)
@@ -157,6 +159,12 @@ cdef class _Problem:
             step += (self.tableau.c.rows - 1) * self.tape.block_bytes
         self.record.most = max(1, <ptrdiff_t>(TAPE_BYTES // step))
         self.tape.most = self.record.most * (self.tableau.c.rows - 1) + 1
+
+    cdef void hand_over(self, nc.nc_pullback *p, Run run, ptrdiff_t checkpoints):
+        """The steps that were recorded, to a way back that uses that run."""
+        p.record, p.solved, p.checkpoints = &self.record, &self.c, checkpoints
+        p.output_step = <const int64_t *>cnp.PyArray_DATA(self.output_step)
+        p.tape_most = TAPE_BYTES // nc.nc_run_block_bytes(&run.c, False)
 
     cdef void start_clock(self):
         """max_seconds begin now."""

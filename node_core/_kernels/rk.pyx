@@ -38,15 +38,15 @@ include "gradient.pxi"
 include "optimise.pxi"
 
 
-def solve(fun, y0, t, tableau, control, bint adaptive, bint record):
+def solve(fun, y0, t, tableau, control, bint adaptive, bint record, bint dense=False):
     """Run the adaptive or the fixed loop; see node_core.solvers.integrate.
 
-    fun is a function or a Run.
+    fun is a function or a Run; dense: the record has all that the dense output of its steps needs.
     Returns (y (m, n), y_last (n,), counts, failure or None, record or None, h_next, the time it was stopped at by
     control.watch or None), the middle three as keyword arguments of Stats, Failure and Record; the record of a Run is
     what `discrete_backward` takes. Of a solve that was stopped or failed y has the outputs until then. What fun or control.norm raises comes through unchanged.
     """
-    cdef _Problem problem = _Problem(fun, y0, t, tableau, control, record)
+    cdef _Problem problem = _Problem(fun, y0, t, tableau, control, record, dense)
     cdef int status
     if adaptive and problem.c.tableau.e == NULL:
         raise ValueError(f"tableau {tableau.name} has no error estimate; it takes fixed steps only")

@@ -15,7 +15,8 @@ from ..autodiff.primitive import NoForwardRuleError, Primitive, match
 from ..program import Field
 from ..program.trace import is_recorded
 from ..solvers import Control, SolverError, Stats, Tableau, checked_times, discrete_backward, integrate
-from . import backsolve, discrete
+from . import discrete
+from .backsolve import Backward
 from .history import checkpoints_of, too_long
 from .replay import Replay
 from .sensitivity import solve_forward
@@ -23,7 +24,7 @@ from .sensitivity import solve_forward
 __all__ = ["GRADIENTS", "Solve"]
 
 # Gradient modes, and whether the forward solve has to record its steps for them.
-GRADIENTS = {"discrete": True, "adjoint": False, "forward": False}
+GRADIENTS = {"discrete": True, "adjoint": False, "interpolated": True, "forward": False}
 # Outputs (all numbers of them) from which a Jacobian's columns, all at once in NumPy, cost less than its rows, one by
 # one in C: of Lorenz's 300, rows took 22 ms and columns 660.
 ROWS_BEFORE_COLUMNS = 9000
@@ -75,15 +76,25 @@ class Solve(Primitive):
         if self.checks:
             t = checked_times(t)
             self.told.check_finite(y0)
-        discrete = gradient and GRADIENTS[self.gradient]
+        discrete = gradient and self.gradient == "discrete"
+        recorded = gradient and GRADIENTS[self.gradient]
         if discrete and self.tableau.multistep:
-            raise NotImplementedError(f"{self.tableau.name} has no discrete gradient yet; give gradient='adjoint'")
+            raise NotImplementedError(f"{self.tableau.name} has no discrete gradient yet; give gradient='interpolated'")
         run = None
         try:
             if self.backend == "compiled":
                 run = field.compiled(float(t[0]), y0, gradient=gradient, with_t=discrete and self.with_t)
             fun = field if run is None else run
-            solution = integrate(fun, y0, t, self.tableau, self.control, backend=self.stepper, record=discrete)
+            solution = integrate(
+                fun,
+                y0,
+                t,
+                self.tableau,
+                self.control,
+                backend=self.stepper,
+                record=recorded,
+                dense=recorded and not discrete,
+            )
         except SolverError as error:
             error.y = self.told.unravel(error.y)
             bad = field.nonfinite_argument() if error.reason == "non-finite" else None
@@ -154,13 +165,13 @@ class Solve(Primitive):
             return solution.pulled(g, with_t)
         if self.gradient == "discrete":
             y0_bar, bars, t_bar, nfev, retaken = self._along_steps(field, run, solution, t, g, with_t)
-            self.stats.nretaken += retaken
         else:
             _check_cotangent(g, t)
-            y0_bar, bars, t_bar, nfev = backsolve.solve_backward(
-                field, run, self.tableau, self.control, self.stepper, t, solution.y, g, with_t=with_t
-            )
+            back = Backward(field, run, self.tableau, self.control, self.stepper, t, solution.y, solution.record)
+            y0_bar, bars, t_bar = back.pulled(g, with_t)
+            nfev, retaken = back.evaluations, back.retaken
         self.stats.nfev_backward += nfev
+        self.stats.nretaken += retaken
         return y0_bar, bars, t_bar
 
     def _along_steps(
@@ -173,8 +184,7 @@ class Solve(Primitive):
             return discrete.pull_back(
                 field, self.tableau, control, solution.record, t, y0, g, grid_is_t=grid_is_t, with_t=with_t
             )
-        kept = checkpoints_of(control, y0) if control.checkpoints is not None else 1
-        *found, late = discrete_backward(solution.record, g, grid_is_t, with_t, kept)
+        *found, late = discrete_backward(solution.record, g, grid_is_t, with_t, checkpoints_of(control, y0))
         if late is not None:
             raise too_long(control.max_seconds, late, field.unravel(y0))
         return tuple(found)

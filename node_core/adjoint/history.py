@@ -20,6 +20,7 @@ import numpy as np
 
 from ..program import Field
 from ..solvers import Control, Record, SolverError, Tableau, rk
+from ..solvers.interpolation import dense_output
 from ..solvers.stepper import extra_stages, rk_step
 
 __all__ = ["History", "Step"]
@@ -47,13 +48,17 @@ class _Checkpoint:
 
 
 class History:
-    """``history.at(n)``: step n of the record, none later than those asked for before.
+    """``history.at(n)``: step n of the record; those asked for go backward, or most of them.
 
-    evaluations, retaken: of func, and steps, that this took.
+    evaluations, retaken: of func, and steps, that this took. dense: steps are asked for by time, as ``value(t)``, and
+    have all slopes.
     """
 
-    def __init__(self, field: Field, tableau: Tableau, control: Control, record: Record, t: Array, y0: Array) -> None:
+    def __init__(
+        self, field: Field, tableau: Tableau, control: Control, record: Record, t: Array, y0: Array, dense: bool = False
+    ) -> None:
         self.field, self.tableau, self.split, self.record, self.t = field, tableau, control.split, record, t
+        self.dense, self.sign = dense, 1.0 if t[-1] > t[0] else -1.0
         self.y0, self.evaluations, self.retaken = y0, 0, 0
         self.deadline, self.max_seconds = time.monotonic() + control.max_seconds, control.max_seconds
         self.first, self.window = 0, []
@@ -71,6 +76,19 @@ class History:
             self._seek(n)
         return self.window[n - self.first]
 
+    def value(self, t: float) -> Array:
+        """The solution at time t, (n,)."""
+        starts = self.sign * self.record.t
+        n = max(int(np.searchsorted(starts, self.sign * t, side="right")) - 1, 0)
+        step = self.at(n)
+        h = float(self.record.h[n])
+        return dense_output(step.y, step.K, h, self.tableau, (t - float(self.record.t[n])) / h, self.split)
+
+    def window_starts(self) -> Array:
+        """Where the windows of a bare record begin, the latest first: a step of the adjoint that looked into two of
+        them would have both taken again at every stage."""
+        return self.record.t[::-1][WINDOW - 1 : -1 : WINDOW] if self.record.bare else self.record.t[:0]
+
     def _seek(self, n: int) -> None:
         """The window that ends with step n, by way of further checkpoints where there is room for them."""
         while self.kept[-1].at > n:
@@ -86,7 +104,7 @@ class History:
         self.first, self.window = state.at, []
         y, f = state.y, state.f
         for step in range(state.at, n + 1):
-            inside = self._looked_at(step)
+            inside = self.dense or self._looked_at(step)
             last = self.tableau.fsal or inside or step + 1 < len(self.record.t)
             extra = inside and bool(self.tableau.extra)
             y_new, K = self._again(step, y, f, last, extra)
@@ -128,10 +146,10 @@ class History:
 
 
 def checkpoints_of(control: Control, y0: Array) -> int:
-    """How many; of "auto", which has run out of memory for the steps, as many as that memory holds."""
+    """How many a bare record has; of "auto", for whose steps there was no memory, as many as that memory holds."""
     if control.checkpoints == "auto":
         return max(1, rk.tape_bytes() // max(1, 2 * y0.nbytes))
-    return control.checkpoints
+    return control.checkpoints or 1
 
 
 def checkpoint_after(windows: int, free: int) -> int:

@@ -29,6 +29,7 @@ def integrate(
     *,
     backend: str = "compiled",
     record: bool = False,
+    dense: bool = False,
 ) -> Solution:
     """Solve dy/dt = fun(t, y), y(t[0]) = y0, at the times t.
 
@@ -44,7 +45,9 @@ def integrate(
     backend
         "compiled" is csrc/, "python" its readable twin; both take the same steps.
     record
-        Keep every accepted step (memory grows with their number).
+        Keep every accepted step (memory grows with their number), or what control.checkpoints says.
+    dense
+        Of what is kept, all that the dense output needs.
 
     Returns
     -------
@@ -61,9 +64,9 @@ def integrate(
         Whatever fun or control.norm raises, unchanged.
     """
     if backend == "compiled":
-        return _compiled(fun, y0, t, tableau, control, record)
+        return _compiled(fun, y0, t, tableau, control, record, dense)
     if backend == "python":
-        return _python(fun, y0, t, tableau, control, record)
+        return _python(fun, y0, t, tableau, control, record, dense)
     raise ValueError(f'backend must be "compiled" or "python", got {backend!r}')
 
 
@@ -71,11 +74,11 @@ def _is_adaptive(tableau: Tableau, control: Control) -> bool:
     return tableau.adaptive and control.step_size is None
 
 
-def _python(fun, y0, t, tableau, control, record) -> Solution:
+def _python(fun, y0, t, tableau, control, record, dense) -> Solution:
     control.check_size(len(y0))
     adaptive, stats = _is_adaptive(tableau, control), Stats()
     slack = 0.0 if adaptive else same_time_slack(t, control.step_size)
-    outputs = Outputs(y0, t, tableau, record, slack, control.split, control.checkpoints)
+    outputs = Outputs(y0, t, tableau, record, slack, control.split, control.checkpoints, dense)
     loop = adaptive_loop if adaptive else fixed_loop
     try:
         end = loop(fun, y0.copy(), t, tableau, control, outputs, stats, control.watch)
@@ -89,9 +92,9 @@ def _python(fun, y0, t, tableau, control, record) -> Solution:
     return Solution(outputs.y, stats, outputs.record(), end.h_next)
 
 
-def _compiled(fun, y0, t, tableau, control, record) -> Solution:
+def _compiled(fun, y0, t, tableau, control, record, dense) -> Solution:
     y, y_last, counts, failure, steps, h_next, stopped_at = rk.solve(
-        fun, y0, t, tableau, control, _is_adaptive(tableau, control), record
+        fun, y0, t, tableau, control, _is_adaptive(tableau, control), record, dense
     )
     if failure is not None:
         raise solver_error(Failure(**failure), y_last)

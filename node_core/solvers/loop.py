@@ -172,7 +172,7 @@ def _looked_at(outputs: Outputs, t_new: float, watch: Any, steps: RungeKuttaStep
     """Whether anybody wants the slope at the end of the step that ends at t_new, or what `fill` makes with it."""
     if steps.fills and (outputs.steps is not None or (watch is not None and watch.acceptances)):
         return True
-    return bool(_slopes(watch)) or outputs.inside(t_new)
+    return bool(_slopes(watch, outputs)) or outputs.inside(t_new)
 
 
 def _accept(
@@ -184,7 +184,9 @@ def _accept(
     last_stage = tableau.fsal or needed
     if steps.fills and _looked_at(outputs, t_new, watch, steps):
         steps.fill(slope, t, y, h, y_new, K)
-    extra = bool(tableau.extra) and last_stage and (_slopes(watch) == rk.SLOPES["all"] or outputs.inside(t_new))
+    extra = (
+        bool(tableau.extra) and last_stage and (_slopes(watch, outputs) == rk.SLOPES["all"] or outputs.inside(t_new))
+    )
     if extra:
         extra_stages(slope, t, y, h, tableau, K)
     outputs.step(t, h, y, K, t_new, y_new, last, last_stage, extra)
@@ -193,9 +195,9 @@ def _accept(
     return _asks_to_stop(watch, "acceptance", t, h, y, t_new, y_new, K, evaluated)
 
 
-def _slopes(watch: Any) -> int:
+def _slopes(watch: Any, outputs: Outputs) -> int:
     """What every accepted step has at least, one of rk.SLOPES."""
-    return 0 if watch is None else rk.SLOPES[watch.slopes]
+    return outputs.slopes if watch is None else max(outputs.slopes, rk.SLOPES[watch.slopes])
 
 
 def _asks_to_stop(watch: Any, moment: str, t: float, h: float, y: Array, *accepted: Any) -> bool:

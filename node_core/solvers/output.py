@@ -24,13 +24,14 @@ class Outputs:
 
     def __init__(
         self, y0: Array, t: Array, tableau: Tableau, record: bool, slack: float = 0.0, split: int | None = None,
-        checkpoints: int | str | None = None,
+        checkpoints: int | str | None = None, dense: bool = False,
     ) -> None:  # fmt: skip
         self.t, self.tableau, self.slack, self.split = t, tableau, slack, split
         self.y = np.empty((len(t), len(y0)), y0.dtype)
         self.y[0] = y0
         self.output_step = np.zeros(len(t), np.int64)
         self.steps: list[tuple] | None = [] if record else None
+        self.slopes = rk.SLOPES["all" if dense else "stages"]  # that every step has at least
         self.bare = isinstance(checkpoints, int)  # of steps times alone are kept
         self.limit = rk.tape_bytes() if checkpoints == "auto" else math.inf  # bytes of y and K
         self.reached = float(t[0])  # the end of the last accepted step
