@@ -180,8 +180,9 @@ cdef class _Problem:
         return 0
 
     def __dealloc__(self):
-        if self.taped:
+        if self.taped and self.run is not None:  # it is None where the garbage collector has broken a cycle
             self.run.give_back(&self.tape, &self.record)
+        nc.nc_tape_free(&self.tape)
         nc.nc_record_free(&self.record)
 
     cdef int keep(self, bint slopes) except -1:
