@@ -174,6 +174,8 @@ int64_t nc_checkpoint_after(int64_t windows, int64_t free);
 
 enum { NC_WINDOW = 4 };  // steps that are taken again together; their record takes as much as 32 checkpoints
 
+enum nc_part { NC_PART_NONE = 0, NC_PART_STATE, NC_PART_PARAMETERS, NC_PART_TIME };
+
 /* A reverse pass: from the cotangents g (m, n) of the outputs to those of y0, t and (in run's accumulators) the
  * parameters. */
 struct nc_pullback {
@@ -192,7 +194,10 @@ struct nc_pullback {
     int64_t tape_most;                // blocks that a tape may have
     int64_t retaken;                  // steps, counted here
     // ---- discrete
-    int grid_is_t;  // every entry of t is a grid point
+    int grid_is_t;        // every entry of t is a grid point
+    int check;            // look where a cotangent is first not finite: NC_NONFINITE there, at t
+    enum nc_part part;    // of what,
+    ptrdiff_t component;  // and which of its entries
     // ---- adjoint
     const void *y;     // (m, n) the outputs
     int adaptive;

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .autodiff import tree
-from .autodiff.node import concrete, lift
+from .autodiff.node import Node, concrete, lift
 from .program.trace import TraceError, is_recorded
 from .solvers import Stats
 
@@ -45,14 +45,19 @@ def expanded(out: Any, rows: np.ndarray | None) -> Any:
     return tree.map(lambda ys: ys[rows[rows < there]], out)
 
 
-def times_within(name: str, times: Any, t: Any) -> np.ndarray:
-    """Times (k,) strictly within t's span, in t's order; ValueError for any that is not."""
-    values, found = np.asarray(concrete(t)), np.unique(np.asarray(times, float).ravel())
+def times_within(name: str, times: Any, t: Any) -> Any:
+    """Times (k,) strictly within t's span, in t's order, traced if they were; ValueError for any that is not."""
+    times = lift(times)
+    if type(times) is not Node:
+        times = np.asarray(times, float)
+    times = np.reshape(times, (-1,))
+    values, (found, places) = np.asarray(concrete(t)), np.unique(concrete(times), return_index=True)
     low, high = min(values[0], values[-1]), max(values[0], values[-1])
     outside = found[~((found >= low) & (found <= high))]
     if len(outside):
         raise ValueError(f"{name} must lie within t, from {low} to {high}, got {outside[0]}")
-    return _between(found, values[0], values[-1])
+    inside = places[(found > low) & (found < high)]
+    return times[inside if values[-1] > values[0] else inside[::-1]]
 
 
 def _between(times: np.ndarray, start: float, end: float) -> np.ndarray:
@@ -96,18 +101,19 @@ def _from_second(ys: Any, n: int) -> Any:
     return tree.map(lambda x: x[1 : 1 + n], ys)
 
 
-def across_jumps(solve: Solver, y0: Any, t: Any, jumps: np.ndarray, options: dict) -> tuple[Any, Stats]:
+def across_jumps(solve: Solver, y0: Any, t: Any, jumps: Any, options: dict) -> tuple[Any, Stats]:
     """``solve`` from jump to jump: just before one it ends, just after it it begins, so that func is not asked there.
 
-    y0 and t are checked, jumps strictly within t. A first_step is for the first solve; max_num_steps and max_seconds
-    hold for all of them together.
+    y0 and t are checked, jumps (k,) strictly within t. A first_step is for the first solve; max_num_steps and
+    max_seconds hold for all of them together. Where jumps are traced, the ends of the solves before and after one move
+    with it: the state gains (f before - f after) dt, the saltation.
     """
     values = np.asarray(concrete(t))
-    if is_recorded(t):
+    if is_recorded(t) or is_recorded(jumps):
         raise TraceError("on which side of a jump a time lies is a matter of values; a graph needs fixed times")
     sign, began = (1.0 if values[-1] > values[0] else -1.0), time.monotonic()
     done = _Progress([tree.map(lambda x: x[None], y0)], y0)
-    bounds = np.array([values[0], *jumps, values[-1]])
+    bounds = np.array([values[0], *concrete(jumps), values[-1]])
     for k in range(len(bounds) - 1):
         first, last = k == 0, k == len(bounds) - 2
         start = bounds[k] if first else np.nextafter(bounds[k], sign * np.inf)
@@ -117,7 +123,11 @@ def across_jumps(solve: Solver, y0: Any, t: Any, jumps: np.ndarray, options: dic
         if not sign * (end - start) > 0:  # jumps that are next to each other, or to an end
             done.stay(len(asked))
             continue
-        ends = [t[:1] if first else np.array([start]), t[inside], t[-1:] if last else np.array([end])]
+        ends = [
+            t[:1] if first else jumps[k - 1 : k] + (start - bounds[k]),
+            t[inside],
+            t[-1:] if last else jumps[k : k + 1] + (end - bounds[k + 1]),
+        ]
         limited = _limits(options, k, done.stats, time.monotonic() - began, (start, end), done.recorded)
         try:
             ys, stats = solve(done.y, np.concatenate(ends), limited)

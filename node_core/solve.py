@@ -116,7 +116,7 @@ def _at_other_times(func: Callable, y0: Any, t: Any, settings: tuple, full_outpu
     if options.get("step_t") is None:
         options.pop("step_t", None)
     else:
-        options["step_t"] = times_within("step_t", options["step_t"], t)
+        options["step_t"] = concrete(times_within("step_t", options["step_t"], t))
     try:
         if jumps is None:
             out, stats = _solved(func, y0, t, settings, options)

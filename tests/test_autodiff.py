@@ -66,7 +66,7 @@ def test_grad_of_a_complex_or_integer_value_is_an_error():
 
 
 def test_grad_by_an_integer_asks_for_a_float():
-    with pytest.raises(TypeError, match=r"argument 0 holds no floating number .* only int; pass a float"):
+    with pytest.raises(TypeError, match=r"argument 0 holds no floating number .* but an int; pass a float"):
         nc.grad(lambda x: x * 1.0)(1)
 
 

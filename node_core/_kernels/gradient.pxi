@@ -1,34 +1,46 @@
 # Reverse passes over Programs: the recorded steps, or the augmented state backward.
 
+PARTS = (None, "y", "parameters", "t")  # by enum nc_part
+
+
 def discrete_backward(_Problem problem, g, bint grid_is_t, bint with_t, ptrdiff_t checkpoints=1):
     """From the cotangents g (m, n) of a recorded solve's outputs to those of what went in.
 
     checkpoints: of a record of times alone, the states that are kept meanwhile.
     Returns (y0_bar (n,), the parameters' one after another (p,), t_bar (m,), evaluations of func and its VJP, steps
-    taken again, the time at which max_seconds were over or None).
+    taken again, failure): None, or the time at which max_seconds were over or a cotangent, on the way back, was first
+    not finite, and of the latter which of PARTS it is of and its place there.
     """
-    cdef nc.nc_pullback p
     cdef Run run = problem.run.claimed()
-    cdef _Pulled pulled
+    cdef nc.nc_pullback p
     cdef int status
     try:
-        pulled = _Pulled(problem, run, g, with_t)
         if problem.record.bare:
             nc.nc_tape_free(&problem.tape)  # of the steps before it was
-        else:
-            run.c.tape = &problem.tape
-        pulled.fill(&p, problem, run)
-        problem.start_clock()
-        problem.callback.progress = None
-        p.grid_is_t = grid_is_t
-        problem.hand_over(&p, run, checkpoints)
-        with nogil:
-            status = problem.kernels.discrete_backward(&p)
+        pulled, status = _discrete_pass(&p, problem, run, g, grid_is_t, with_t, checkpoints, False)
+        if status == nc.NC_OK and not (<_Pulled>pulled).finite(problem.kernels):
+            pulled, status = _discrete_pass(&p, problem, run, g, grid_is_t, with_t, checkpoints, True)
     finally:
         run.release()
     problem.check(status)
-    late = None if status == nc.NC_OK else p.t
-    return pulled.y0_bar, pulled.parameters, pulled.t_bar, p.evaluations, p.retaken, late
+    failure = None if status == nc.NC_OK else (p.t, PARTS[p.part], p.component)
+    return pulled.y0_bar, pulled.parameters, pulled.t_bar, p.evaluations, p.retaken, failure
+
+
+cdef tuple _discrete_pass(nc.nc_pullback *p, _Problem problem, Run run, g, bint grid_is_t, bint with_t,
+                          ptrdiff_t checkpoints, bint check):
+    """(what it found, enum nc_status); check: whether to look where something is not finite."""
+    cdef _Pulled pulled = _Pulled(problem, run, g, with_t)
+    cdef int status
+    run.c.tape = NULL if problem.record.bare else &problem.tape
+    pulled.fill(p, problem, run)
+    problem.start_clock()
+    problem.callback.progress = None
+    p.grid_is_t, p.check = grid_is_t, check
+    problem.hand_over(p, run, checkpoints)
+    with nogil:
+        status = problem.kernels.discrete_backward(p)
+    return pulled, status
 
 
 def adjoint_backward(Run run, y, t, tableau, control, bint adaptive, g, bint with_t, _Problem solved=None,
@@ -36,8 +48,9 @@ def adjoint_backward(Run run, y, t, tableau, control, bint adaptive, g, bint wit
     """The same by solving the augmented state backward from the outputs y (m, n) at t (m,).
 
     control is that of the augmented state: [y, a] (2 n,) or, where y is that of the recorded solve `solved`, a (n,).
-    Returns as `discrete_backward` does but for its last, and in place of it a failure or None with the last good state,
-    and (how far y was from an output at worst, in tolerances; which output).
+    Returns as `discrete_backward` does but for its last, and in place of it a failure or None, the last good state,
+    (how far y was from an output at worst, in tolerances; which output), and the first of the parameters' that is not
+    finite, or -1: they are in no norm.
     """
     cdef nc.nc_pullback p
     cdef nc.nc_outcome outcome
@@ -78,8 +91,9 @@ def adjoint_backward(Run run, y, t, tableau, control, bint adaptive, g, bint wit
         nc.nc_tape_free(&tape)
     problem.check(status)
     failure = None if status == nc.NC_OK else _failure(status, &outcome)
+    place = problem.kernels.nonfinite_find(cnp.PyArray_DATA(pulled.parameters), pulled.parameters.shape[0])
     return (pulled.y0_bar, pulled.parameters, pulled.t_bar, p.evaluations, p.retaken, failure, failed,
-            (p.drift, p.drift_at))
+            (p.drift, p.drift_at), place)
 
 
 class _AnyControl:
@@ -101,7 +115,8 @@ _ANY_CONTROL = _AnyControl()
 
 cdef class _Pulled:
     """What a reverse pass fills."""
-    cdef cnp.ndarray g, y0_bar, parameters, t_bar
+    cdef cnp.ndarray g
+    cdef readonly cnp.ndarray y0_bar, parameters, t_bar
     cdef bint with_t
 
     def __cinit__(self, _Problem problem, Run run, g, bint with_t):
@@ -111,6 +126,12 @@ cdef class _Pulled:
         self.y0_bar, self.t_bar = cnp.PyArray_EMPTY(1, &n, code, 0), cnp.PyArray_ZEROS(1, &m, cnp.NPY_FLOAT64, 0)
         self.parameters = cnp.PyArray_ZEROS(1, &p, code, 0)
         self.with_t = with_t
+
+    cdef bint finite(self, const nc.nc_kernels *kernels):
+        cdef cnp.ndarray y = self.y0_bar, p = self.parameters, t = self.t_bar
+        return (kernels.nonfinite_find(cnp.PyArray_DATA(y), y.shape[0]) < 0
+                and kernels.nonfinite_find(cnp.PyArray_DATA(p), p.shape[0]) < 0
+                and ISA.f64.nonfinite_find(cnp.PyArray_DATA(t), t.shape[0]) < 0)
 
     cdef void fill(self, nc.nc_pullback *p, _Problem problem, Run run):
         memset(p, 0, sizeof(nc.nc_pullback))

@@ -148,8 +148,8 @@ cdef extern from "nc_solver.h" nogil:
         const nc_record *record
         const nc_problem *solved
         const int64_t *output_step
-        int grid_is_t, adaptive
-        ptrdiff_t checkpoints
+        int grid_is_t, adaptive, check, part
+        ptrdiff_t checkpoints, component
         int64_t tape_most, retaken
         double t
         const void *y

@@ -33,6 +33,7 @@ from ..solvers import Control, Failure, Run, SolverError, Tableau, adjoint_backw
 from ..solvers.control import rms, scale_error
 from .discrete import dot
 from .history import History, checkpoints_of
+from .nonfinite import Arose
 
 __all__ = ["Backward"]
 
@@ -184,11 +185,13 @@ class Backward:
         if (n, alone) not in kept:
             kept[n, alone] = _control(self.control, n, 0, alone)
         checkpoints = checkpoints_of(self.forward[1], self.y[0]) if alone else 1
-        y0_bar, flat, t_bar, self.evaluations, self.retaken, failure, last, drift = adjoint_backward(
+        y0_bar, flat, t_bar, self.evaluations, self.retaken, failure, last, drift, place = adjoint_backward(
             self.run, self.y, self.t, self.tableau, kept[n, alone], self.adaptive, g, with_t, self.steps, checkpoints
         )
         if failure is not None:
             raise self._explained(solver_error(Failure(**failure), last))
+        if place >= 0:  # they are in no norm, and feed back into nothing
+            raise Arose(float(self.t[0]), "parameters", place)
         _warn_of(drift, self.t)
         return y0_bar, flat, t_bar
 

@@ -18,6 +18,7 @@ from ..solvers import Control, SolverError, Stats, Tableau, checked_times, discr
 from . import discrete
 from .backsolve import Backward
 from .history import checkpoints_of, too_long
+from .nonfinite import Arose, check_cotangent, nonfinite_gradient
 from .replay import Replay
 from .sensitivity import solve_forward
 
@@ -139,8 +140,9 @@ class Solve(Primitive):
         try:
             solution, found = solve_forward(field, self.tableau, self.control, self.backend, self.stepper, y0, t)
         except SolverError as error:
-            error.y = self.told.unravel(error.y[: field.size])
-            raise
+            message = f"in the solve of gradient='forward', whose state is y and then its sensitivities: {error}"
+            y = self.told.unravel(error.y[: field.size])
+            raise SolverError(message, error.t, error.h, y, error.reason) from error
         self.stats.__dict__.update(solution.stats.__dict__)
         return self._shaped(solution.y), (field, None, found, t)
 
@@ -163,13 +165,12 @@ class Solve(Primitive):
         g = np.reshape(g, solution.y.shape)
         if self.gradient == "forward":
             return solution.pulled(g, with_t)
-        if self.gradient == "discrete":
-            y0_bar, bars, t_bar, nfev, retaken = self._along_steps(field, run, solution, t, g, with_t)
-        else:
-            _check_cotangent(g, t)
-            back = Backward(field, run, self.tableau, self.control, self.stepper, t, solution.y, solution.record)
-            y0_bar, bars, t_bar = back.pulled(g, with_t)
-            nfev, retaken = back.evaluations, back.retaken
+        way = self._along_steps if self.gradient == "discrete" else self._by_adjoint
+        try:
+            y0_bar, bars, t_bar, nfev, retaken = way(field, run, solution, t, g, with_t)
+        except Arose as arose:
+            check_cotangent(g, t)
+            raise nonfinite_gradient(field, self.told, arose, self.told.unravel(solution.y[0])) from None
         self.stats.nfev_backward += nfev
         self.stats.nretaken += retaken
         return y0_bar, bars, t_bar
@@ -184,10 +185,20 @@ class Solve(Primitive):
             return discrete.pull_back(
                 field, self.tableau, control, solution.record, t, y0, g, grid_is_t=grid_is_t, with_t=with_t
             )
-        *found, late = discrete_backward(solution.record, g, grid_is_t, with_t, checkpoints_of(control, y0))
-        if late is not None:
-            raise too_long(control.max_seconds, late, field.unravel(y0))
+        *found, failure = discrete_backward(solution.record, g, grid_is_t, with_t, checkpoints_of(control, y0))
+        if failure is not None and failure[1] is None:
+            raise too_long(control.max_seconds, failure[0], self.told.unravel(y0))
+        if failure is not None:
+            raise Arose(*failure)
         return tuple(found)
+
+    def _by_adjoint(
+        self, field: Field, run: Any, solution: Any, t: np.ndarray, g: np.ndarray, with_t: bool
+    ) -> tuple[np.ndarray, Any, np.ndarray, int, int]:
+        """The same by a solve backward in time."""
+        check_cotangent(g, t)
+        back = Backward(field, run, self.tableau, self.control, self.stepper, t, solution.y, solution.record)
+        return *back.pulled(g, with_t), back.evaluations, back.retaken
 
     # --- forward mode, and derivatives of a higher order ---
 
@@ -219,18 +230,6 @@ class Solve(Primitive):
     def lasting(self) -> Solve:
         """The same solve for any number of calls: it keeps its Programs, and looks at y0 and t itself."""
         return self.like(field=self.field.lasting(), checks=True)
-
-
-def _check_cotangent(g: np.ndarray, t: np.ndarray) -> None:
-    """SolverError if a cotangent (m, n) is not finite: the backward solve would blame func."""
-    bad = np.argwhere(~np.isfinite(g))
-    if len(bad):
-        i, k = (int(j) for j in bad[0])
-        raise SolverError(
-            f"non-finite: the gradient of the loss by component {k} of y(t[{i}]), t[{i}] = {t[i]:.6g}, is {g[i, k]}; "
-            "look at the loss, and at the data in it",
-            float(t[i]), 0.0, np.array(g[i]), "non-finite",
-        )  # fmt: skip
 
 
 def unwatched(control: Control) -> Control:

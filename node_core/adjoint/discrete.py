@@ -22,6 +22,7 @@ from ..program import Field
 from ..solvers import Control, Record, Tableau
 from ..solvers.interpolation import dense_slopes, dense_weights
 from .history import History
+from .nonfinite import Arose
 
 __all__ = ["dot", "pull_back"]
 
@@ -34,9 +35,9 @@ def dot(a: Any, b: Any) -> float:
 class _Pass:
     """One reverse pass over a record: the cotangents that add up along the way."""
 
-    def __init__(self, history: History, with_t: bool) -> None:
+    def __init__(self, history: History, with_t: bool, check: bool) -> None:
         field, tableau, record = history.field, history.tableau, history.record
-        self.history, self.field, self.record, self.with_t = history, field, record, with_t
+        self.history, self.field, self.record, self.with_t, self.check = history, field, record, with_t, check
         self.real = np.dtype(record.K.real.dtype)  # float32 states are handled in float32
         kept = (tableau.dense_a, tableau.dense_a_p, tableau.dense_c)
         self.a, self.a_p, self.c = (x.astype(self.real) for x in kept)
@@ -52,7 +53,13 @@ class _Pass:
         for i, p_bar in enumerate(p_bars):
             self.parameter_bars[i] = self.parameter_bars[i] + p_bar
         self.nfev += 1
-        return y_bar, float(np.real(t_bar)) if self.with_t else 0.0
+        time_bar = float(np.real(t_bar)) if self.with_t else 0.0
+        if self.check:
+            flat = np.concatenate([np.zeros(0), *(np.ravel(bar) for bar in self.parameter_bars)])
+            for part, bar in (("y", y_bar), ("parameters", flat), ("t", np.array([time_bar]))):
+                if not np.isfinite(bar).all():
+                    raise Arose(t, part, int(np.argmin(np.isfinite(bar))))
+        return y_bar, time_bar
 
     def weights(self, theta: float, derivative: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """The dense-output weights of the stages at theta, (stages,), or their derivative by theta, of both halves."""
@@ -136,16 +143,18 @@ def pull_back(
     *,
     grid_is_t: bool,
     with_t: bool,
+    check: bool = False,
 ) -> tuple[np.ndarray, list, np.ndarray, int, int]:
     """From the cotangents g (m, n) of the outputs at t (m,) to those of what went in.
 
     grid_is_t: every entry of t is a grid point (a fixed-step method without step_size).
     with_t:    whether t's cotangent is wanted; it costs df/dt at every stage.
+    check:     look at every cotangent on the way. A result that is not finite has another pass do so: Arose.
     Returns ``(y0_bar (n,), [one for every wanted parameter], t_bar (m,), evaluations of func and its VJP, steps that
     were taken again)``.
     """
     history = History(field, tableau, control, record, t, y0)
-    run = _Pass(history, with_t)
+    run = _Pass(history, with_t, check)
     steps, m = len(record.t), len(t)
     moving = {i: i for i in range(m)} if grid_is_t else {0: 0, steps: m - 1}  # grid point -> entry of t
     at_end = set(moving.values())
@@ -171,4 +180,7 @@ def pull_back(
     run.grid_bar[0] += time_bar
     for point, entry in moving.items():
         t_bar[entry] += run.grid_bar[point]
-    return y_bar + Y_bar + g[0], run.parameter_bars, t_bar, run.nfev + history.evaluations, history.retaken
+    y0_bar = y_bar + Y_bar + g[0]
+    if not check and not all(np.isfinite(bar).all() for bar in (y0_bar, t_bar, *run.parameter_bars)):
+        pull_back(field, tableau, control, record, t, y0, g, grid_is_t=grid_is_t, with_t=with_t, check=True)
+    return y0_bar, run.parameter_bars, t_bar, run.nfev + history.evaluations, history.retaken

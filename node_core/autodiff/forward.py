@@ -44,8 +44,12 @@ def jvp(fun: Callable, primals: tuple, tangents: tuple) -> tuple[Any, Any]:
     leaves, treedef = tree.flatten(primals)
     directions = tree._leaves_like(treedef, tangents)
     boxed = []
-    for leaf, t in zip(leaves, directions, strict=True):
+    for place, (leaf, t) in enumerate(zip(leaves, directions, strict=True)):
         if not tree.is_floating(leaf):
+            if t is not None and not is_traced(t) and np.any(t):
+                what = f"{tree.paths(primals, 'primals')[place]} is {tree.kind(leaf)}"
+                raise TypeError(f"jvp: {what}, which does not move: its tangent must be 0 or None, got {t!r}; pass a "
+                                "float or a floating array")  # fmt: skip
             boxed.append(leaf)
             continue
         if np.shape(t) != np.shape(leaf):

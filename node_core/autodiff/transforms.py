@@ -37,9 +37,11 @@ def _selected(name: str, args: tuple, argnums: Argnums) -> tuple[int, ...]:
             continue
         leaves = tree.flatten(args[i])[0]
         if not (leaves and tree.is_floating(leaves[0])) and not any(map(tree.is_floating, leaves)):
-            kinds = sorted({type(leaf).__name__ for leaf in leaves}) or ["nothing"]
+            places = tree.paths(args[i])
+            found = [f"{at}{' is ' * bool(at)}{tree.kind(x)}" for at, x in zip(places, leaves, strict=True)]
+            what = ", ".join([*found[:3], *["..."] * (len(found) > 3)]) or "nothing"
             raise TypeError(
-                f"{name}: argument {i} holds no floating number to differentiate by, only {', '.join(kinds)}; "
+                f"{name}: argument {i} holds no floating number to differentiate by, but {what}; "
                 "pass a float or a floating array (1.0 instead of 1)"
             )
     return tuple(i % len(args) for i in positions)

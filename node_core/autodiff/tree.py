@@ -152,6 +152,12 @@ def _collect_like(treedef: TreeDef, tree: Any, leaves: list) -> bool:
     return all(_collect_like(sub, child, leaves) for sub, child in zip(treedef.children, children, strict=True))
 
 
+def kind(leaf: Any) -> str:
+    """What a leaf is, for a message: ``an int``, ``an int64 array``."""
+    name = f"{leaf.dtype} array" if isinstance(leaf, np.ndarray) else type(leaf).__name__
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
+
+
 def paths(tree: Any, prefix: str = "") -> list[str]:
     """A name for every leaf, as a user would index it: ``["['W']", "['b'][0]"]``."""
     split = _children(tree)
