@@ -232,7 +232,7 @@ struct nc_scalar {
 
 /* A right-hand side that is one nc_scalars for a state of at most NC_SMALL reals: a solver may write y into its
  * registers and read dy from them, instead of both going through memory twice. n is 0 for any other. */
-enum { NC_SMALL = 4 };  // states of so few reals have loops of their own
+enum { NC_SMALL = 6 };  // states of so few reals have loops of their own; 6 for 4: a fifth off the adjoint of Lorenz
 
 struct nc_direct {
     ptrdiff_t n;

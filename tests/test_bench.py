@@ -95,3 +95,31 @@ def test_the_convolutional_block_is_that_of_the_ode_net():
     wanted = norm(y, s3, h3)
     np.testing.assert_allclose(ours_models.conv_reference(w, "evaluation"), wanted, rtol=1e-10, atol=1e-12)
     np.testing.assert_allclose(ours_models.conv(w, "evaluation").answer(), wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_the_tables_of_the_gradients_say_what_they_claim():
+    from node_core.bench import accuracy, cost, memory, tolerances
+
+    linear, *_, contracting = tolerances.PROBLEMS
+    for mode in ("discrete", "adjoint", "interpolated", "forward"):
+        wrong, warned = tolerances.error(linear, mode, 1e-7, linear.exact())
+        assert 1e-12 < wrong < 1e-5
+        assert not warned
+        assert max(accuracy.gradient_errors(mode).values()) < 1e-10
+    assert tolerances.error(contracting, "adjoint", 1e-6, contracting.exact())[1]
+    assert memory.optimum(4, 32) == 1.0  # one window, taken again once
+    assert memory.optimum(1_000_000, 32) == pytest.approx(5.705, abs=1e-3)
+    parts, together, seminorm = cost.backward_evaluations(20, 4, 3, 0, 1e-5)
+    assert min(parts, together, seminorm) > 20
+    name, (loss, params) = list(cost._workloads().items())[2]
+    assert name.startswith("Lorenz")
+    assert set(cost.ratios(loss, params, 1)) == {"solve", "discrete", "adjoint", "interpolated"}
+
+
+def test_memory_is_measured_in_a_process_of_its_own():
+    from node_core.bench import memory
+
+    found = memory.growth("small", "discrete, 32 checkpoints", 1000)
+    assert found["retaken"] == pytest.approx(memory.optimum(1000, 32))
+    assert 0 <= found["bytes"] < 2**24
+    assert found["parameters"] == 80

@@ -44,6 +44,7 @@ LAYERS = {
     "models": {"nn", "optim", "solve", "options", "solvers", "program", "autodiff", "storage", "checks"},
     "paper": {"models", "nn", "optim", "solve", "storage", "checks"},
     "bench": {
+        "adjoint",
         "_kernels",
         "autodiff",
         "program",

@@ -164,7 +164,7 @@ class Backward:
                 raise self._explained(error) from error
             s = solution.y[-1]
             if self.adaptive and history is None:
-                missed = scale_error(s[:n] - y[i - 1], y[i - 1], s[:n], _all_of(self.control))
+                missed = scale_error(s[:n] - y[i - 1], y[i - 1], y[i - 1], _all_of(self.control))
                 drift = max(drift, (rms(missed), i - 1))
             self.evaluations += solution.stats.nfev
             if self.adaptive and self.control.first_step is None:

@@ -1,12 +1,9 @@
-"""How exact the gradients are, and what they keep in memory: ``python -m node_core.bench.accuracy``.
+"""How exact the gradients of a linear system are: ``python -m node_core.bench.accuracy``.
 
 A linear system dy/dt = A y has the solution exp(A (t - t0)) y0, whose derivatives are known in closed form.
 """
 
 from __future__ import annotations
-
-import subprocess
-import sys
 
 import numpy as np
 
@@ -14,7 +11,7 @@ from ..autodiff import value_and_grad
 from ..checks import takes_no_arguments
 from ..solve import odeint
 
-__all__ = ["gradient_errors", "grown_memory", "main"]
+__all__ = ["gradient_errors", "linear_gradient", "main"]
 
 
 def _exp_and_derivative(A: np.ndarray, E: np.ndarray, s: float) -> tuple[np.ndarray, np.ndarray]:
@@ -32,17 +29,9 @@ def _exp_and_derivative(A: np.ndarray, E: np.ndarray, s: float) -> tuple[np.ndar
     return total[:n, :n], total[:n, n:]
 
 
-def gradient_errors(mode: str) -> dict[str, float]:
-    """Errors of the gradient of sum G * y(t), relative to its largest entry, by input."""
-    rng = np.random.default_rng(0)
-    n, t = 3, np.array([0.0, 0.3, 0.7, 1.1, 1.5])
-    A, y0, G = rng.standard_normal((n, n)), rng.standard_normal(n), rng.standard_normal((len(t), n))
-
-    def loss(y0: np.ndarray, A: np.ndarray, t: np.ndarray) -> float:
-        return np.sum(G * odeint(lambda t, y, A: A @ y, y0, t, args=(A,), rtol=1e-12, atol=1e-14, gradient=mode))
-
-    found = value_and_grad(loss, (0, 1, 2))(y0, A, t)[1]
-    exact_y0, exact_A, exact_t = np.zeros(n), np.zeros((n, n)), np.zeros(len(t))
+def linear_gradient(A: np.ndarray, y0: np.ndarray, t: np.ndarray, G: np.ndarray) -> dict[str, np.ndarray]:
+    """That of sum G * y(t) for dy/dt = A y, by y0, A and t, in closed form."""
+    n, exact_y0, exact_A, exact_t = len(A), np.zeros(len(A)), np.zeros_like(A), np.zeros(len(t))
     for g, s, i in zip(G, t - t[0], range(len(t)), strict=True):
         for index in np.ndindex(n, n):
             E = np.zeros((n, n))
@@ -54,51 +43,31 @@ def gradient_errors(mode: str) -> dict[str, float]:
         if i > 0:
             exact_t[i] += slope
             exact_t[0] -= slope
-    exact = {"y0": exact_y0, "A": exact_A, "t": exact_t}
+    return {"y0": exact_y0, "A": exact_A, "t": exact_t}
+
+
+def gradient_errors(mode: str) -> dict[str, float]:
+    """Errors of the gradient of sum G * y(t), relative to its largest entry, by input."""
+    rng = np.random.default_rng(0)
+    n, t = 3, np.array([0.0, 0.3, 0.7, 1.1, 1.5])
+    A, y0, G = rng.standard_normal((n, n)), rng.standard_normal(n), rng.standard_normal((len(t), n))
+
+    def loss(y0: np.ndarray, A: np.ndarray, t: np.ndarray) -> float:
+        return np.sum(G * odeint(lambda t, y, A: A @ y, y0, t, args=(A,), rtol=1e-12, atol=1e-14, gradient=mode))
+
+    found = value_and_grad(loss, (0, 1, 2))(y0, A, t)[1]
     return {
         name: float(np.max(np.abs(got - wanted)) / np.max(np.abs(wanted)))
-        for (name, wanted), got in zip(exact.items(), found, strict=True)
+        for (name, wanted), got in zip(linear_gradient(A, y0, t, G).items(), found, strict=True)
     }
 
 
-def grown_memory(mode: str, steps: int) -> int:
-    """Bytes by which a fresh process grows in one value and gradient through `steps` fixed steps of rk4.
-
-    The whole process is looked at (its largest resident set), since what C keeps is not seen from Python; ten steps
-    before have brought in all that is made once.
-    """
-    command = [sys.executable, "-c", f"from node_core.bench.accuracy import _grow; _grow({mode!r}, {steps})"]
-    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-
-
-def _grow(mode: str, steps: int) -> None:
-    import resource  # on Unix only
-
-    rng = np.random.default_rng(0)
-    W, y0 = 0.1 * rng.standard_normal((64, 64)), rng.standard_normal(64)
-
-    def loss(W: np.ndarray, steps: int) -> float:
-        options = {"method": "rk4", "step_size": 1.0 / steps, "gradient": mode}
-        return np.sum(odeint(lambda t, y, W: np.tanh(W @ y), y0, [0.0, 1.0], args=(W,), **options)[-1] ** 2)
-
-    step = value_and_grad(loss)
-    step(W, 10)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    step(W, steps)
-    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    print(grown if sys.platform == "darwin" else grown * 1024)
-
-
 def main() -> None:
-    """Print both tables."""
+    """Print the table."""
     print("gradient error, linear system, rtol 1e-12, relative to the largest entry")
-    for mode in ("discrete", "adjoint", "forward"):
+    for mode in ("discrete", "adjoint", "interpolated", "forward"):
         errors = gradient_errors(mode)
         print(f"  {mode:9}" + "".join(f"  {name} {error:.1e}" for name, error in errors.items()))
-    print("memory grown in one value and gradient, rk4, 64 states, 4096 parameters, of a whole process")
-    for mode in ("discrete", "adjoint"):
-        few, many = grown_memory(mode, 100), grown_memory(mode, 10_000)
-        print(f"  {mode:9}  100 steps {few / 1e6:7.2f} MB   10,000 steps {many / 1e6:7.2f} MB")
 
 
 if __name__ == "__main__":
