@@ -30,13 +30,14 @@ void nc_record_strip(struct nc_record *record)
     free(record->y);
     free(record->K);
     free(record->evaluated);
+    free(record->order);
     record->y = record->K = NULL;
-    record->evaluated = NULL;
+    record->evaluated = record->order = NULL;
     record->bare = 1;
 }
 
 int nc_record_push(struct nc_record *record, double t, double h, const void *y, const void *K,
-                   enum nc_evaluated evaluated)
+                   enum nc_evaluated evaluated, int order)
 {
     const ptrdiff_t at = record->count;
     if (!record->bare && record->most && at == record->most) nc_record_strip(record);
@@ -49,6 +50,7 @@ int nc_record_push(struct nc_record *record, double t, double h, const void *y, 
             if (nc_block_resize(&record->y, capacity, record->state_bytes)) return NC_NO_MEMORY;
             if (nc_block_resize(&record->K, capacity, record->slopes_bytes)) return NC_NO_MEMORY;
             if (nc_block_resize(&record->evaluated, capacity, 1)) return NC_NO_MEMORY;
+            if (nc_block_resize(&record->order, capacity, 1)) return NC_NO_MEMORY;
         }
         record->capacity = capacity;
     }
@@ -59,6 +61,7 @@ int nc_record_push(struct nc_record *record, double t, double h, const void *y, 
     memcpy(record->y + (size_t)at * record->state_bytes, y, record->state_bytes);
     memcpy(record->K + (size_t)at * record->slopes_bytes, K, record->slopes_bytes);
     record->evaluated[at] = (unsigned char)evaluated;
+    record->order[at] = (unsigned char)order;
     return NC_OK;
 }
 
@@ -69,6 +72,7 @@ void nc_record_free(struct nc_record *record)
     free(record->y);
     free(record->K);
     free(record->evaluated);
+    free(record->order);
     memset(record, 0, sizeof(*record));
 }
 

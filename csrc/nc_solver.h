@@ -125,6 +125,7 @@ struct nc_record {  // every accepted step; grown by nc_record_push, released by
     char *y;                    // (count, n)
     char *K;                    // (count, all, n)
     unsigned char *evaluated;   // (count,) an enum nc_evaluated
+    unsigned char *order;       // (count,) of a step by an Adams method; 0: by a Runge-Kutta method
 };
 
 struct nc_problem {
@@ -167,7 +168,7 @@ struct nc_outcome {
 int nc_record_init(struct nc_record *record, size_t state_bytes, ptrdiff_t rows);
 void nc_record_strip(struct nc_record *record);  // it is bare from now on
 int nc_record_push(struct nc_record *record, double t, double h, const void *y, const void *K,
-                   enum nc_evaluated evaluated);
+                   enum nc_evaluated evaluated, int order);
 void nc_record_free(struct nc_record *record);
 // after how many of so many windows, two or more, the next checkpoint comes best, with `free` of them left
 int64_t nc_checkpoint_after(int64_t windows, int64_t free);

@@ -199,11 +199,6 @@ def test_an_event_has_second_and_third_derivatives(which):
     np.testing.assert_allclose(*tangents, rtol=1e-9)
 
 
-def test_adams_methods_say_that_they_have_none():
-    with pytest.raises(NotImplementedError, match="implicit_adams has no jvp and no second derivatives yet"):
-        nc.jvp(lambda y0: nc.odeint(lambda t, y: -y, y0, T, method="implicit_adams"), (Y0,), (Y0,))
-
-
 def test_callbacks_see_the_solve_once_and_a_part_of_it_has_no_derivative():
     seen = []
 

@@ -111,6 +111,7 @@ cdef extern from "nc_solver.h" nogil:
         char *y
         char *K
         unsigned char *evaluated
+        unsigned char *order
 
     struct nc_problem:
         nc_rhs_fn rhs

@@ -222,6 +222,7 @@ cdef class _Problem:
             "K": _copied(self.record.K, (whole, rows, n), self.y0.dtype),
             "last_stage": evaluated >= nc.NC_STAGES_AND_LAST,
             "extra": evaluated == nc.NC_STAGES_LAST_AND_EXTRA,
+            "order": _copied(self.record.order, (whole,), np.dtype(np.uint8)),
             "output_step": self.output_step if self.output_step is not None else np.zeros(0, np.int64),
         }
 

@@ -19,8 +19,8 @@ from . import discrete
 from .backsolve import Backward
 from .history import checkpoints_of, too_long
 from .nonfinite import Arose, check_cotangent, nonfinite_gradient
-from .replay import Replay
-from .sensitivity import solve_forward
+from .replay import Replay, Unrolled
+from .sensitivity import Sensitivities, solve_forward
 
 __all__ = ["GRADIENTS", "Solve"]
 
@@ -79,8 +79,6 @@ class Solve(Primitive):
             self.told.check_finite(y0)
         discrete = gradient and self.gradient == "discrete"
         recorded = gradient and GRADIENTS[self.gradient]
-        if discrete and self.tableau.multistep:
-            raise NotImplementedError(f"{self.tableau.name} has no discrete gradient yet; give gradient='interpolated'")
         run = None
         try:
             if self.backend == "compiled":
@@ -128,6 +126,8 @@ class Solve(Primitive):
         t = t.copy()  # the user may change his
         if self.gradient == "forward":
             return self._with_sensitivities(y0, t, parameters)
+        if self.gradient == "discrete" and self.tableau.multistep:
+            return self._unrolled(y0, t, parameters)
         field, run, solution = self._integrate(y0, t, parameters, gradient=True)
         return self._shaped(solution.y), (field, run, solution, t)
 
@@ -144,6 +144,14 @@ class Solve(Primitive):
             y = self.told.unravel(error.y[: field.size])
             raise SolverError(message, error.t, error.h, y, error.reason) from error
         self.stats.__dict__.update(solution.stats.__dict__)
+        return self._shaped(solution.y), (field, None, found, t)
+
+    def _unrolled(self, y0: np.ndarray, t: np.ndarray, parameters: Sequence) -> tuple[np.ndarray, tuple]:
+        """Of a method whose steps hang on those before them: through their code, in Python."""
+        field, _, solution = self._integrate(y0, t, parameters, gradient=False)
+        self._check_whole(solution.y[-1])
+        operands = y0, t, *parameters
+        found = Unrolled(self.replay(operands), operands, [True, self.with_t, *field.wanted], solution.y)
         return self._shaped(solution.y), (field, None, found, t)
 
     def pullback(self, g: Any, saved: Any, wanted: Sequence[bool]) -> list:
@@ -163,9 +171,9 @@ class Solve(Primitive):
         """(y0_bar (n,), the parameters' cotangents one after another (p,) or as a list, t_bar (m,))."""
         field, run, solution, t = kept
         g = np.reshape(g, solution.y.shape)
-        if self.gradient == "forward":
-            return solution.pulled(g, with_t)
         way = self._along_steps if self.gradient == "discrete" else self._by_adjoint
+        if isinstance(solution, (Sensitivities, Unrolled)):
+            way = self._at_hand
         try:
             y0_bar, bars, t_bar, nfev, retaken = way(field, run, solution, t, g, with_t)
         except Arose as arose:
@@ -192,6 +200,12 @@ class Solve(Primitive):
             raise Arose(*failure)
         return tuple(found)
 
+    def _at_hand(
+        self, field: Field, run: Any, found: Any, t: np.ndarray, g: np.ndarray, with_t: bool
+    ) -> tuple[np.ndarray, Any, np.ndarray, int, int]:
+        """The same of what the forward solve has made already."""
+        return *found.pulled(g, with_t), found.evaluations, 0
+
     def _by_adjoint(
         self, field: Field, run: Any, solution: Any, t: np.ndarray, g: np.ndarray, with_t: bool
     ) -> tuple[np.ndarray, Any, np.ndarray, int, int]:
@@ -215,8 +229,6 @@ class Solve(Primitive):
 
     def replay(self, operands: Sequence) -> Replay:
         """The solve of these operands, step by step, as differentiable code."""
-        if self.tableau.multistep:
-            raise NotImplementedError(f"{self.tableau.name} has no jvp and no second derivatives yet")
         return Replay(self.field, self.tableau, unwatched(self.control), operands, self.backend)
 
     # --- within a compiled function ---
@@ -314,12 +326,7 @@ class WayBack(Primitive):
         replay = self.solve.replay(operands[1:])
 
         def cotangents(g: Any, *solved: Any) -> Any:
-            moving = [x for x, want in zip(solved, self.wanted, strict=True) if want]
-
-            def ys(*moved: Any) -> Any:
-                values = iter(moved)
-                return replay(*(next(values) if want else x for x, want in zip(solved, self.wanted, strict=True)))
-
+            ys, moving = replay.of_wanted(solved, self.wanted)
             out, pull = vjp(ys, *moving)
             parts = [np.reshape(bar, (-1,)) for bar in pull(np.reshape(g, out.shape))]
             return parts[0] if len(parts) == 1 else np.concatenate(parts)

@@ -7,18 +7,21 @@ the dense output. Every operation goes through the autodiff graph, so a derivati
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from ..autodiff import vjp
 from ..autodiff.node import Node, concrete
 from ..program import Field
 from ..program.trace import TraceError, is_recorded
 from ..solvers import Control, Tableau
 from ..solvers.watched import Watch, watched
+from .again import again
+from .nonfinite import Arose
 
-__all__ = ["Replay"]
+__all__ = ["Replay", "Unrolled"]
 
 Array = np.ndarray
 
@@ -26,15 +29,16 @@ Array = np.ndarray
 class Replay:
     """``replay(y0, t, *parameters) -> ys (m, n)``, of plain or traced values, by the steps of one solve.
 
-    y0 (n,), t (m,), and the parameters of the field. `operands` are those of the solve whose steps these are.
+    y0 (n,), t (m,), and the parameters of the field. `operands` are those of the solve whose steps these are; y (m, n)
+    and stats are that solve's.
     """
 
     def __init__(self, field: Field, tableau: Tableau, control: Control, operands: Sequence, backend: str) -> None:
         if any(is_recorded(x) for x in operands):
             raise TraceError("second derivatives through odeint follow the steps of one solve; a graph has none")
         y0, t, *parameters = (concrete(x) for x in operands)
-        self.field, self.tableau, self.split = field, tableau, control.split
-        self.real = np.dtype(y0.real.dtype)
+        self.field, self.tableau, self.control = field, tableau, control
+        self.real, self.evaluations = np.dtype(y0.real.dtype), 0  # of func, by calls
         plain = field.with_args(parameters)
         y0, t = np.ascontiguousarray(y0), np.ascontiguousarray(t, np.float64)
         run = plain.compiled(float(t[0]), y0) if backend == "compiled" else None
@@ -42,6 +46,7 @@ class Replay:
                         backend="python" if backend == "python" else "compiled")  # fmt: skip
         if found.error is not None:
             raise found.error
+        self.y, self.stats, self.orders = found.y, found.stats, found.record.order
         self.starts = np.append(found.record.t, t[-1])  # (steps + 1,) the grid
         steps, sign = len(self.starts) - 1, np.sign(t[-1] - t[0])
         self.grid_is_t = not tableau.adaptive and control.step_size is None
@@ -53,9 +58,11 @@ class Replay:
 
     def __call__(self, y0: Any, t: Any, *parameters: Any) -> Any:
         def slope(time: Any, y: Any) -> Any:
+            self.evaluations += 1
             return self.field.flat(time, y, parameters)
 
         grid, m = self._grid(t), len(self.step_of)
+        steps = again(self.tableau, self.control, self.real, self.orders)
         y, f = y0, slope(grid[0], y0)
         blocks, done = [y0[None]], 1  # of outputs, each (k, n)
         for n in range(len(grid) - 1):
@@ -63,12 +70,12 @@ class Replay:
             stop = m if last else int(np.searchsorted(self.step_of, n, side="right"))
             at_end = self.grid_is_t or last  # the last output of this step is its end
             inside = max(stop - done - at_end, 0)
-            y_new, K = self._step(slope, grid[n], y, f, h, inside > 0, last)
+            y_new, K = steps.step(slope, n, grid[n], y, f, h, inside > 0, last)
             if inside:
-                blocks.append(self._dense(y, K, h, (t[done : done + inside] - grid[n]) / h))
+                blocks.append(steps.dense(y, K, h, (t[done : done + inside] - grid[n]) / h))
             if stop > done + inside:
                 blocks.append(y_new[None])
-            done, y, f = stop, y_new, K[-1]
+            done, y, f = stop, y_new, K[-1] if K else None
         return np.concatenate(blocks)
 
     def _grid(self, t: Any) -> list:
@@ -79,38 +86,33 @@ class Replay:
             return [t[i] for i in range(len(self.starts))]
         return [t[0], *self.starts[1:-1].tolist(), t[len(self.step_of) - 1]]
 
-    def _step(self, slope: Any, time: Any, y: Any, f: Any, h: Any, inside: bool, last: bool) -> tuple[Any, list]:
-        """(y_new, K): the slopes of the step; of a last step without an output inside K lacks what it does not need."""
-        rule, K = self.tableau, [f]
-        for i in range(1, rule.rows - 1):
-            K.append(slope(time + rule.dense_c[i] * h, self._moved(y, K, h, i)))
-        y_new = self._moved(y, K, h, rule.rows - 1)
-        if not last or inside:
-            K.append(slope(time + h, y_new))
-        if inside and rule.extra:
-            for i in range(rule.rows, rule.dense_stages):
-                K.append(slope(time + rule.dense_c[i] * h, self._moved(y, K, h, i)))
-            return y_new, [*K, K[rule.rows - 1]]  # where the next step looks
-        return y_new, K
+    def of_wanted(self, operands: Sequence, wanted: Sequence[bool]) -> tuple[Callable, list]:
+        """(the replay as a function of the wanted operands alone, these)."""
 
-    def _moved(self, y: Any, K: list, h: Any, i: int) -> Any:
-        """y + h sum_j a_ij K_j."""
-        return self._sum(y, K, self.tableau.dense_a[i, : len(K)], self.tableau.dense_a_p[i, : len(K)], h)
+        def ys(*moved: Any) -> Any:
+            values = iter(moved)
+            return self(*(next(values) if want else x for x, want in zip(operands, wanted, strict=True)))
 
-    def _dense(self, y: Any, K: list, h: Any, theta: Any) -> Any:
-        """y(theta) = y + h sum_i sum_k p_ik theta^(k+1) K_i, (k, n), at thetas (k,)."""
-        rule = self.tableau
-        powers = np.stack([theta ** (k + 1) for k in range(rule.p.shape[1])], axis=1)  # (k, degree)
-        K = K[: rule.dense_stages]
-        return self._sum(y, K, powers @ rule.p[: len(K)].T, powers @ rule.p_p[: len(K)].T, h)
+        return ys, [x for x, want in zip(operands, wanted, strict=True) if want]
 
-    def _sum(self, y: Any, K: list, weights: Any, weights_p: Any, h: Any) -> Any:
-        """y + h sum_i weights_i K_i, from component `split` on by weights_p; in the state's precision."""
-        K = np.stack(K)
-        if self.split is None:
-            return y + self._rounded(h * weights) @ K
-        first, second = self._rounded(h * weights), self._rounded(h * weights_p)
-        return y + np.concatenate([first @ K[:, : self.split], second @ K[:, self.split :]], axis=-1)
 
-    def _rounded(self, weights: Any) -> Any:
-        return weights if weights.dtype == self.real else weights.astype(self.real)
+class Unrolled:
+    """The discrete gradient through a replay: of a method whose steps hang on those before them.
+
+    y (m, n), t (m,): of the solve. evaluations: of func, with its VJP.
+    """
+
+    def __init__(self, replay: Replay, operands: Sequence, wanted: Sequence[bool], y: Array) -> None:
+        ys, moving = replay.of_wanted(operands, wanted)
+        self.pull, self.with_t, self.y, self.t = vjp(ys, *moving)[1], wanted[1], y, concrete(operands[1])
+        self.evaluations = replay.evaluations
+
+    def pulled(self, g: Array, with_t: bool) -> tuple[Array, list, Array]:
+        """From the cotangents g (m, n) of the outputs: (y0_bar (n,), [one for every wanted parameter], t_bar (m,))."""
+        y0_bar, *bars = self.pull(g)
+        t_bar = bars.pop(0) if self.with_t else np.zeros(len(self.t))
+        flat = np.concatenate([np.zeros(0), *(np.ravel(bar) for bar in bars)])
+        for part, bar in (("y", y0_bar), ("parameters", flat), ("t", t_bar)):
+            if not np.isfinite(bar).all():
+                raise Arose(float(self.t[0]), part, int(np.argmin(np.isfinite(bar))))
+        return y0_bar, bars, t_bar

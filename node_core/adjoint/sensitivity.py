@@ -31,6 +31,8 @@ Array = np.ndarray
 class Sensitivities:
     """S (m, n + p, n) at the outputs y (m, n), and what the way back makes of them."""
 
+    evaluations = 0  # on the way back
+
     def __init__(self, field: Field, t: Array, y: Array, S: Array) -> None:
         self.field, self.t, self.y, self.S = field, t, y, S
 

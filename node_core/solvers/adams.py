@@ -42,7 +42,7 @@ NEGLIGIBLE = 1e-3  # errors of a smaller norm are not looked at closely
 
 
 class Newton:
-    """Newton's interpolation on growing nodes x_0, x_1, ..., in s.
+    """Newton's interpolation on growing nodes x_0, x_1, ..., in s; nodes may be traced.
 
     d[j]:  (j + 1,), the divided difference D_j as a sum over the slopes, j < len(nodes).
     N[j]:  (j + 1,), the coefficients of N_j(s) = (s - x_0) ... (s - x_{j-1}), its constant first, j <= len(nodes).
@@ -51,8 +51,8 @@ class Newton:
     def __init__(self, nodes: Array) -> None:
         one = np.ones(1, nodes.dtype)  # float64; the tests look at orders above 8 in long double
         self.d, self.N = [], [one]
-        for j, x in enumerate(nodes):
-            gaps = x - nodes[:j]
+        for j in range(len(nodes)):
+            x, gaps = nodes[j], nodes[j] - nodes[:j]
             self.d.append(np.append(self.d[-1] / -gaps, 1.0 / np.prod(gaps)) if j else one)
             self.N.append(np.append(0 * one, self.N[-1]) - x * np.append(self.N[-1], 0 * one))
 
@@ -62,17 +62,16 @@ class Newton:
 
     def weights(self, count: int) -> Array:
         """Those of the slopes at the first `count` nodes, (count,): sum_j G_j d[j]."""
-        w = np.zeros(count, self.N[0].dtype)
-        for j in range(count):
-            w[: j + 1] += self.integral(j) * self.d[j]
-        return w
+        return sum(self._filled(self.integral(j) * self.d[j], count) for j in range(count))
 
     def powers(self, count: int) -> Array:
         """(count, count): int_0^theta of the polynomial is sum_i sum_k powers[i, k] theta^(k+1) F_i."""
-        p = np.zeros((count, count), self.N[0].dtype)
-        for j in range(count):
-            p[: j + 1, : j + 1] += np.multiply.outer(self.d[j], self.N[j] / np.arange(1, j + 2))
-        return p
+        by_d = np.stack([self._filled(self.d[j], count) for j in range(count)])
+        return by_d.T @ np.stack([self._filled(self.N[j] / np.arange(1, j + 2), count) for j in range(count)])
+
+    def _filled(self, x: Array, count: int) -> Array:
+        """x and zeros, (count,)."""
+        return np.append(x, np.zeros(count - len(x), self.N[0].dtype))
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,7 +135,8 @@ class AdamsSteps:
     """The steps of one solve, as `runge_kutta.RungeKuttaSteps` has them: past slopes, order, and how both go on.
 
     times, slopes: the newest first, (len(times), n); slopes[0] is that at the present time.
-    order: of the next step. since: steps taken with it. growing: whether every step may still raise it.
+    order: of the next step. taken: of the present one; 0: it is the starting method's. since: steps taken with it.
+    growing: whether every step may still raise it.
     """
 
     fills = True
@@ -146,6 +146,7 @@ class AdamsSteps:
         self.equal = control.step_size is not None
         self.most = family.highest_order(control)
         self.order, self.since, self.growing, self.failures = self.most if self.equal else 1, 0, True, 0
+        self.taken = 0
         self.times, self.slopes = [], np.zeros((0, len(y0)), y0.dtype)
         self.start: tuple[Tableau, Array] | None = None  # the starting method and its K, of the present step
         self.moulton: Newton | None = None  # of the present step, with the new slope's node first
@@ -164,7 +165,8 @@ class AdamsSteps:
 
     def step(self, slope: Callable, t: float, y: Array, h: float, K: Array) -> Array:
         """y_new (n,)."""
-        if self.equal and len(self.times) < self.order:
+        self.taken = 0 if self.equal and len(self.times) < self.order else self.order
+        if self.taken == 0:
             return self._started(slope, t, y, h)
         q, known = self.order, min(self.order + 1, len(self.times))
         older = (np.array(self.times[:known]) - t) / h

@@ -189,7 +189,7 @@ def _accept(
     )
     if extra:
         extra_stages(slope, t, y, h, tableau, K)
-    outputs.step(t, h, y, K, t_new, y_new, last, last_stage, extra)
+    outputs.step(t, h, y, K, t_new, y_new, last, last_stage, extra, steps.taken)
     stats.naccepted += 1
     evaluated = rk.SLOPES["all" if extra else "end" if last_stage else "stages"]
     return _asks_to_stop(watch, "acceptance", t, h, y, t_new, y_new, K, evaluated)

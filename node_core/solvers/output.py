@@ -51,11 +51,11 @@ class Outputs:
 
     def step(
         self, t: float, h: float, y: Array, K: Array, t_new: float, y_new: Array, last: bool, last_stage: bool,
-        extra: bool,
+        extra: bool, order: int = 0,
     ) -> None:  # fmt: skip
         """One accepted step from (t, y) to (t_new, y_new) with slopes K (dense_stages, n).
 
-        last_stage, extra: whether the slope at t_new, and the extra stages, were evaluated.
+        last_stage, extra: whether the slope at t_new, and the extra stages, were evaluated. order: see Record.
         """
         if self.steps is not None:
             if not last_stage:
@@ -64,7 +64,7 @@ class Outputs:
                 K[self.tableau.rows :] = 0.0
             if not self.bare and (len(self.steps) + 1) * (y.nbytes + K.nbytes) > self.limit:
                 self.bare, self.steps = True, [(t, h) for t, h, *_ in self.steps]
-            self.steps.append((t, h) if self.bare else (t, h, y, K.copy(), last_stage, extra))
+            self.steps.append((t, h) if self.bare else (t, h, y, K.copy(), last_stage, extra, order))
         while self.inside(t_new):
             theta = (float(self.t[self._next]) - t) / h
             self._write(y_new if theta == 1.0 else dense_output(y, K, h, self.tableau, theta, self.split))
@@ -88,8 +88,8 @@ class Outputs:
             t, h = np.reshape(self.steps, (-1, 2)).T if self.steps else np.zeros((2, 0))
             none, n = np.zeros(0), self.y.shape[1]
             K = np.zeros((0, self.tableau.dense_stages, n), self.y.dtype)
-            return Record(t, h, K[:, 0], K, none.astype(bool), none.astype(bool), self.output_step)
-        t, h, y, K, last_stage, extra = zip(*self.steps, strict=True)
+            return Record(t, h, K[:, 0], K, *[none.astype(bool)] * 2, none.astype(np.uint8), self.output_step)
+        t, h, y, K, last_stage, extra, order = zip(*self.steps, strict=True)
         return Record(
             np.array(t),
             np.array(h),
@@ -97,5 +97,6 @@ class Outputs:
             np.stack(K),
             np.array(last_stage, np.bool_),
             np.array(extra, np.bool_),
+            np.array(order, np.uint8),
             self.output_step,
         )

@@ -20,10 +20,10 @@ class RungeKuttaSteps:
     """One step after another; K (dense_stages, n) is the loop's, its first row the slope at the present time.
 
     fills: whether K's other rows are for `fill` to make, where somebody looks at the step.
-    previous: the norms of the errors of the step before and of the one before that.
+    previous: the norms of the errors of the step before and of the one before that. taken: no order.
     """
 
-    fills = False
+    fills, taken = False, 0
 
     def __init__(self, tableau: Tableau, control: Control) -> None:
         self.tableau, self.control = tableau, control

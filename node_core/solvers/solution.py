@@ -43,6 +43,7 @@ class Record:
     K: Array  # (N, dense_stages, n); rows that were not evaluated are 0
     last_stage: Array  # (N,) bool, whether the slope at the step's end was evaluated; always for FSAL methods
     extra: Array  # (N,) bool, whether the extra stages of the dense output were
+    order: Array  # (N,) uint8, of a step by an Adams method; 0: by a Runge-Kutta method
     output_step: Array  # (m,) int64
 
     @property
