@@ -19,7 +19,7 @@ from .solvers import Control, SolverError, Tableau
 from .solvers.events import Events, checked_event
 from .solvers.watched import Watch, watched
 
-__all__ = ["odeint_event"]
+__all__ = ["moving", "odeint_event"]
 
 
 def odeint_event(
@@ -75,7 +75,7 @@ def odeint_event(
         y = tree.map(
             lambda value, x: value + (x[-1] - stop_gradient(x[-1])), y_event, ys
         )  # as the untraced call has it
-        t, y = _moving(checked[0], event_fn, t_event, t, y, args, plain[1])
+        t, y = moving(checked[0], event_fn, t_event, t, y, args, plain[1])
     return t, y
 
 
@@ -142,7 +142,7 @@ def _value(event_fn: Callable, t: Any, y: Any, args: tuple) -> Any:
     return np.reshape(value, ()) if np.size(value) == 1 else value
 
 
-def _moving(
+def moving(
     field: Field, event_fn: Callable, t: float, time: Any, y: Any, args: tuple, plain_args: tuple
 ) -> tuple[Any, Any]:
     """The time of the event, whose value is t, and y there, as they move with what y and args hang on.

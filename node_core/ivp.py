@@ -12,11 +12,8 @@ from typing import Any
 import numpy as np
 
 from .autodiff import tree
-from .autodiff.node import concrete, lift
 from .autodiff.primitive import is_traced
 from .ivp_arguments import (
-    CONTROLS,
-    TOLD,
     args_of,
     callbacks_of,
     function_of,
@@ -28,11 +25,11 @@ from .ivp_arguments import (
     times_of,
     with_args,
 )  # fmt: skip
-from .options import BACKENDS, CALLBACKS, choice, equal_steps
+from .ivp_gradient import Differentiable, plain_of
+from .options import BACKENDS, CALLBACKS, choice
 from .program import Field
 from .program.purity import close
-from .program.trace import user_stacklevel
-from .solve import odeint
+from .program.trace import TraceError, is_recorded, user_stacklevel
 from .solvers import Control, Run, SolverError, Stats, Tableau
 from .solvers.dense import DenseSolution
 from .solvers.events import Event, Events, checked_event
@@ -102,7 +99,8 @@ def solve_ivp(
                   (True, or after how many), direction (above or below 0: only upward, only downward), and, beyond
                   SciPy, reset: ``reset(t, y, *args)`` gives the state with which the solve goes on from the event.
     backend:      as of `odeint`.
-    gradient:     as of `odeint`: with traced y0 or args, and t_eval, the result's y is differentiable.
+    gradient:     as of `odeint`: with traced y0 or args, and t_eval, the result's y, t_events and y_events are
+                  differentiable, through the resets of events, too.
     options:      rtol (1e-3) and atol (1e-6), numbers or arrays (n,); first_step; max_step; and of `odeint`
                   max_num_steps (no limit), safety, min_factor, max_factor, norm, controller, min_step, on_min_step,
                   max_seconds, progress, on_step, on_accept and on_reject (which may end the solve: status 1); step_size
@@ -122,16 +120,25 @@ def solve_ivp(
     args = args_of(args)
     choice("backend", backend, BACKENDS)
     times = None if t_eval is None else times_of(t_eval, start, end)
-    found = [checked_event(event, i) for i, event in enumerate(listed(events))]
-    found = [with_args(event, args) for event in found]
+    own_events = [checked_event(event, i) for i, event in enumerate(listed(events))]
+    found = [with_args(event, args) for event in own_events]
     callbacks, bar = callbacks_of(options), options.pop("progress", False)
-    if _is_traced((y0, args)):
-        if times is None or dense_output or found:
-            raise NotImplementedError(
-                "solve_ivp is differentiable at the times of t_eval; dense_output and events are not, yet"
-            )
-        return _differentiable(function_of(fun, vectorized, np.shape(y0)), (start, end), y0, rule, times, args, backend,
-                               gradient, {**options, **callbacks, "progress": bar}, events)  # fmt: skip
+    if any(map(is_traced, tree.flatten((y0, args))[0])):
+        if times is None or dense_output:
+            raise NotImplementedError("solve_ivp is differentiable at the times of t_eval and of events, not without "
+                                      "t_eval or in dense_output, yet")  # fmt: skip
+        plain, told = None, {**options, **callbacks, "progress": bar}
+        if events is not None:
+            if any(map(is_recorded, tree.flatten((y0, args))[0])):
+                raise TraceError("when an event comes is a matter of values; a graph of solve_ivp has no events")
+            plain = solve_ivp(fun, (start, end), plain_of(y0), rule, times, False, events, vectorized, plain_of(args),
+                              backend=backend, **told)  # fmt: skip
+        moving = Differentiable(function_of(fun, vectorized, np.shape(y0)), y0, rule, args, backend, gradient, told,
+                                (start, end))  # fmt: skip
+        t_events, y_events, ys = moving.outputs(times) if plain is None else moving.with_events(own_events, plain)
+        entries = plain or OdeResult(t=times, y=None, sol=None, t_events=None, y_events=None, nfev=None, njev=0, nlu=0,
+                                     status=0, message=MESSAGES[0], success=True)  # fmt: skip
+        return OdeResult({**entries, "y": ys.T, "t_events": t_events, "y_events": y_events, "nfev": None})
     y0 = state_vector(y0)
     control = ivp_control(rule, options, y0, abs(end - start))
     field = Field(function_of(fun, vectorized, y0.shape), y0, args)
@@ -328,37 +335,6 @@ class _Problem:
             t=t, y=y, sol=sol, t_events=t_events, y_events=y_events, nfev=self.stats.nfev, njev=0, nlu=0, status=status,
             message=message, success=status >= 0,
         )  # fmt: skip
-
-
-def _differentiable(
-    fun: Callable, span: tuple[float, float], y0: Any, rule: Tableau, times: Array, args: tuple, backend: str,
-    gradient: str, options: dict, events: Any,
-) -> OdeResult:  # fmt: skip
-    """The result at t_eval by `odeint`, whose y carries gradients; a failed solve is a SolverError."""
-    if not len(times):
-        raise ValueError("solve_ivp: `t_eval` is empty; there is nothing to differentiate")
-    told = {name: options.pop(name) for name in (*CALLBACKS, "progress") if name in options}
-    control = ivp_control(rule, options, state_vector(tree.map(concrete, y0)), abs(span[1] - span[0]))
-    options = {name: value for name, value in options.items() if name in (*CONTROLS, *TOLD)}
-    if span[0] == span[1]:
-        ys = lift(y0)[None]
-    else:
-        inside = [s for s in times if s not in span]
-        grid = np.array([span[0], *inside, span[1]])
-        rows = np.flatnonzero(np.isin(grid, times))
-        if not equal_steps(rule, options):
-            options = {"atol": 1e-6, **options, "rtol": control.rtol}
-        ys = odeint(fun, y0, grid, args=args, method=rule, gradient=gradient, backend=backend, **options, **told)
-        ys = ys[rows[0] : rows[-1] + 1]
-    return OdeResult(
-        t=times, y=ys.T, sol=None, t_events=None if events is None else [], y_events=None if events is None else [],
-        nfev=None, njev=0, nlu=0, status=0, message=MESSAGES[0], success=True,
-    )  # fmt: skip
-
-
-def _is_traced(values: Any) -> bool:
-    """Whether there is a traced leaf."""
-    return any(is_traced(leaf) for leaf in tree.flatten(values)[0])
 
 
 def _failed(error: SolverError) -> str:
