@@ -48,7 +48,7 @@ def odeint_event(
     The others are as of `odeint`, but for jump_t, step_t, callbacks and progress; adaptive methods only.
 
     Gradients reach y0, t0 and the floating leaves of args, those that event_fn uses, too, through both results (by the
-    implicit function theorem; Chen, Amos, Nickel 2021). First derivatives only.
+    implicit function theorem; Chen, Amos, Nickel 2021), of every order.
 
     >>> fall, ground = (lambda t, y: [y[1], -9.81]), (lambda t, y: y[0])
     >>> t, y = odeint_event(fall, np.array([1.0, 0.0]), 0.0, event_fn=ground, rtol=1e-9, atol=1e-9)

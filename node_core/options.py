@@ -71,7 +71,7 @@ def checked_options(owner: str, options: dict[str, Any]) -> dict[str, Any]:
     settings = {"method": "dopri5", "gradient": "discrete", "backend": "compiled", **options}
     try:
         rule = tableau(settings["method"])
-        check_gradient_of(rule, settings["gradient"], options)
+        check_gradient_of(rule, resolved(settings["gradient"], rule, {})[0], options)
         choice("gradient", settings["gradient"], (*GRADIENTS, "auto"))
         choice("backend", settings["backend"], BACKENDS)
         check_names(rule, {name: value for name, value in options.items() if name not in LAYERS_MAY_SET})
@@ -95,7 +95,10 @@ def resolved(gradient: Any, method: Any, options: dict) -> tuple[Any, dict]:
         return gradient, options
     if isinstance(tableau(method), Adams):
         return "interpolated", options
-    return "discrete", {**options, "checkpoints": options.get("checkpoints") or "auto"}
+    return "discrete", {
+        **options,
+        "checkpoints": "auto" if options.get("checkpoints") is None else options["checkpoints"],
+    }
 
 
 def choice(name: str, value: Any, known: Any) -> None:
@@ -227,7 +230,7 @@ def check_gradient_of(rule: Tableau | Adams, gradient: Any, options: dict) -> No
     for name, wanted in OF_SOME_GRADIENTS.items():
         if options.get(name) is not None and gradient not in wanted:
             raise ValueError(f"{name} goes with gradient={' or '.join(map(repr, wanted))}, got {gradient!r}")
-    if rule.split and gradient not in ("discrete", "auto"):
+    if rule.split and gradient != "discrete":
         raise NotImplementedError(
             f"{rule.name} has no {gradient} gradient: what it solves beside y is no split system; give "
             "gradient='discrete'"

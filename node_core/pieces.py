@@ -81,7 +81,8 @@ class _Progress:
 
     def add(self, ys: Any, stats: Stats, n: int) -> None:
         """A further solve, of whose outputs n from the second on were asked for."""
-        self.outputs.append(_from_second(ys, n))
+        if n:
+            self.outputs.append(_from_second(ys, n))
         self.y = tree.map(lambda x: x[-1], ys)
         for name in ("nfev", "naccepted", "nrejected"):
             setattr(self.stats, name, getattr(self.stats, name) + getattr(stats, name))
@@ -135,6 +136,12 @@ def across_jumps(solve: Solver, y0: Any, t: Any, jumps: Any, options: dict) -> t
             if hasattr(error, "partial"):
                 error.partial = (done.together(_from_second(error.partial[0], len(asked))), error.partial[1])
             raise
+        if len(asked) and not last and values[asked[-1]] == bounds[k + 1] and type(jumps) is Node:
+            # the state moves with the jump; an output at its time is one before it, which does not
+            there = t[asked[-1:]] + (end - bounds[k + 1])
+            still = solve(done.y, np.concatenate([*ends[:2], there]), limited)[0]
+            done.outputs += [_from_second(ys, len(asked) - 1), tree.map(lambda y: y[-1:], still)]
+            asked = asked[:0]
         done.add(ys, stats, len(asked))
         if stats.stopped_at is not None:
             break

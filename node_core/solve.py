@@ -235,6 +235,7 @@ def _checked(
     if not callable(func):
         raise TypeError(f"func must be callable as func(t, y, *args), got {type(func).__name__}")
     rule = tableau(method)
+    choice("gradient", gradient, (*GRADIENTS, "auto"))
     check_gradient_of(rule, gradient, options)
     y0 = state_of(y0)
     if type(args) is not tuple:
@@ -242,7 +243,6 @@ def _checked(
     field = Field(func, y0, args)
     _flat(field, y0)
     control = control_of(rule, y0, field, rtol, atol, options)
-    choice("gradient", gradient, (*GRADIENTS, "auto"))
     choice("backend", backend, BACKENDS)
     return field, rule, control, y0
 

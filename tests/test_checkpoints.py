@@ -4,6 +4,7 @@ import functools
 import math
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -143,7 +144,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 def test_memory_grows_by_16_bytes_a_step():
     """100,000 steps of 100 numbers: all of them would be 80 MB for each slope."""
     ran = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True)
-    assert float(ran.stdout) / 1024 < 16.0  # MB: 1.6, twice that where the record grew, and what the allocator keeps
+    assert float(ran.stdout) / 1024 < 6.0  # MB: 1.6, twice that where the record grew, and what the allocator keeps
 
 
 # --- "auto" ---
@@ -198,10 +199,47 @@ def test_max_seconds_holds_for_the_way_back():
     assert 0.0 < caught.value.t < 1.0
 
 
-@pytest.mark.parametrize("checkpoints", [0, -3, 2.0, True, "all", [4]])
+@pytest.mark.parametrize("backend", ["compiled", "python"])
+@pytest.mark.parametrize("gradient", ["adjoint", "interpolated"])
+def test_max_seconds_holds_for_all_of_the_way_back_by_the_adjoint(gradient, backend):
+    """A backward solve at a tolerance that makes it a thousand times longer, in many intervals."""
+
+    def loss(y0):
+        t = np.linspace(0.0, 50.0, 200)
+        return np.sum(nc.odeint(lambda t, y: np.cos(t) * y, y0, t, gradient=gradient, rtol=1e-2, atol=1e-2,
+                                method="bosh3", adjoint_rtol=1e-14, adjoint_atol=1e-14, max_num_steps=10**9,
+                                backend=backend, max_seconds=0.02))  # fmt: skip
+
+    start = time.monotonic()
+    with pytest.raises(nc.SolverError, match="max_seconds") as caught:
+        nc.grad(loss)(np.ones(2))
+    assert caught.value.reason == "max_seconds"
+    assert time.monotonic() - start < 5.0
+
+
+@pytest.mark.parametrize("gradient", ["discrete", "interpolated"])
+@BACKENDS
+def test_steps_are_taken_again_from_the_state_that_was(gradient, backend):
+    """The user may change his y0 before the way back."""
+    y0 = np.array([1.0, 0.3])
+
+    def ys(y0):
+        return nc.odeint(field, y0, np.linspace(0.0, 2.0, 5), args=(OSCILLATOR,), gradient=gradient, checkpoints=2,
+                         backend=backend)  # fmt: skip
+
+    out, pull = nc.vjp(ys, y0)
+    wanted = pull(np.ones_like(out))[0]
+    out, pull = nc.vjp(ys, y0)
+    y0[:] = np.nan
+    np.testing.assert_array_equal(pull(np.ones_like(out))[0], wanted)
+
+
+@pytest.mark.parametrize("checkpoints", [0, -3, 2.0, True, False, "all", [4], 10**19, np.array([1, 2])])
 def test_what_is_no_number_of_checkpoints_is_an_error(checkpoints):
     with pytest.raises(ValueError, match=r'checkpoints must be an int of at least 1, "auto" or None, got'):
         gradients(checkpoints, np.array([0.0, 1.0]))
+    with pytest.raises(ValueError, match="checkpoints must be"):
+        gradients(checkpoints, np.array([0.0, 1.0]), gradient="auto")
     with pytest.raises(ValueError, match="checkpoints must be"):
         nc.NeuralODE(lambda p, t, y: p * y, gradient="discrete", checkpoints=checkpoints)
 

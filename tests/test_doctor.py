@@ -7,7 +7,7 @@ import pytest
 
 import node_core as nc
 from node_core.cli.main import main
-from node_core.doctor import Checkup, ModeReport, _advice
+from node_core.doctor import BOUNDED, Checkup, ModeReport, _advice
 
 T = [0.0, 0.5, 1.0]
 
@@ -49,6 +49,7 @@ def test_a_gradient_that_is_wrong_is_seen(capsys):
     wrong.defvjp(lambda y: (-y, None), lambda _, g: (g,))
     found = nc.check_odeint(lambda t, y: wrong(y), np.ones(2), T, backend="callback", show=False)
     assert found.differences > 0.1
+    assert "trust none of these" in str(found)
     assert capsys.readouterr().out == ""
 
 
@@ -90,12 +91,37 @@ def test_nested_states_arguments_without_a_number_and_float32():
 
 
 def test_advice_weighs_memory():
-    big = ModeReport("discrete", 1e-6, 0.1, 2**30, 10, 10), ModeReport("adjoint", 1e-6, 0.2, 2**20, 10, 20)
+    big = ModeReport("discrete", 1e-6, 0.1, 2**30, 10, 10), ModeReport(BOUNDED, 1e-6, 0.2, 2**20, 10, 20)
     assert _advice(list(big)) == "use gradient='discrete', with checkpoints=32 if 1024 MB are too much"
     assert "no gradient mode works here" in str(Checkup([], 0.0, _advice([])))
 
 
+def test_another_remark_is_no_loss_of_the_adjoint():
+    with pytest.warns(RuntimeWarning, match="func is called back"):
+        found = nc.check_odeint(lambda t, y: -y if t < 5 else -2 * y, np.ones(1), [0.0, 1.0], show=False)
+    assert "not traced" in modes_of(found)["adjoint"].remark
+    assert "does not find its way back" not in found.advice
+
+
+def test_a_mode_that_is_far_more_exact_is_told():
+    rough = (
+        ModeReport("discrete", 0.5, 0.1, 0, 10, 10),
+        ModeReport("adjoint", 1e-3, 0.1, 0, 10, 10, "reconstructed backward"),
+    )
+    exact = ModeReport("interpolated", 1e-2, 0.1, 0, 10, 10)
+    assert _advice([*rough, exact]) == "use gradient='interpolated', more exact here, or tighter tolerances"
+    assert _advice(list(rough)) == "use gradient='discrete': the adjoint does not find its way back"
+
+
+def test_a_gradient_that_is_next_to_nothing_is_no_measure():
+    """y(5) does not depend on y0: the error is over what the other inputs have."""
+    found = nc.check_odeint(lambda t, y, s: -s * (y - np.sin(t)), np.ones(1), [0.0, 5.0], (100.0,), show=False)
+    assert all(m.error < 1e6 for m in found.modes)
+
+
 def test_a_gradient_is_not_to_be_chosen():
+    with pytest.raises(TypeError, match="it takes no full_output="):
+        nc.check_odeint(decay, np.ones(1), T, (1.0,), full_output=True)
     with pytest.raises(TypeError, match="check_odeint runs every gradient mode; it takes no gradient="):
         nc.check_odeint(decay, np.ones(1), T, (1.0,), gradient="adjoint")
 
@@ -108,6 +134,9 @@ def module(tmp_path, monkeypatch):
         "    return (lambda t, y, k: -k * y), np.ones(2), [0.0, 1.0], (0.7,)\n"
         "def nothing():\n"
         "    return 3\n"
+        "number = 3\n"
+        "def listed():\n"
+        "    return (lambda t, y, k: -k * y), np.ones(2), [0.0, 1.0], [0.7]\n"
     )
     monkeypatch.chdir(tmp_path)
     return "checked_model"
@@ -118,6 +147,8 @@ def test_the_command_prints_the_table(module, capsys):
     shown = capsys.readouterr().out
     assert shown.startswith("mode ")
     assert "use gradient='discrete'" in shown
+    assert main(["check", f"{module}:problem", "--method", "rk4", "--step-size", "0.1"]) == 0
+    assert "discrete, 32 checkpoints" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -125,6 +156,8 @@ def test_the_command_prints_the_table(module, capsys):
     [("checked_model", "the problem must be MODULE:PROBLEM"),
      ("checked_model:absent", "checked_model:absent cannot be had"),
      ("no_such_module:problem", "no_such_module:problem cannot be had"),
+     ("checked_model:number", "must be a function without arguments, got int"),
+     ("checked_model:listed", r"args must be a tuple, got list; write \(p,\)"),
      ("checked_model:nothing", r"must return \(func, y0, t\) or \(func, y0, t, args\), got 3")],
 )  # fmt: skip
 def test_the_command_says_what_is_wrong(module, name, message, capsys):

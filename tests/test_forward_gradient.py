@@ -94,6 +94,20 @@ def test_what_it_does_not_have_is_said(options, error, message):
         nc.grad(loss)(A, Y0, T, gradient="forward", **options)
 
 
+def test_another_solve_within_func_is_refused_with_what_to_do():
+    def inner(k):
+        return nc.odeint(lambda s, z, k: k * z, np.ones(2), [0.0, 1.0], args=(k,))[-1]
+
+    def outer(k, gradient):
+        func = lambda t, y, k: -y * inner(k)  # noqa: E731
+        return np.sum(nc.odeint(func, Y0, [0.0, 1.0], args=(k,), gradient=gradient)[-1])
+
+    with pytest.raises(NotImplementedError, match="gradient='forward' needs forward rules all through func"):
+        nc.grad(outer)(0.3, "forward")
+    with pytest.warns(RuntimeWarning, match="odeint has no compiled form"):
+        assert np.isfinite(nc.grad(outer)(0.3, "adjoint"))
+
+
 def test_complex_states_and_the_option_of_another_mode():
     with pytest.raises(NotImplementedError, match="for real states and parameters"):
         nc.grad(lambda k: np.sum(np.abs(nc.odeint(lambda t, y, k: 1j * k * y, np.array([1j]), T, args=(k,),

@@ -51,6 +51,16 @@ def test_second_derivatives_of_the_decay_are_its_closed_form(method, gradient, b
     np.testing.assert_allclose(hessian, nc.hessian(lambda y0: closed(k, y0, T))(Y0), atol=10 * bound)
 
 
+@pytest.mark.parametrize("method", ["dopri5", "implicit_adams"])
+def test_max_seconds_holds_for_steps_in_python(method):
+    def end(k):
+        return np.sum(nc.odeint(lambda t, y, k: np.stack([y[1], -k * y[0]]), Y0, [0.0, 3e3], args=(k,), method=method,
+                                max_num_steps=10**9, max_seconds=0.3)[-1])  # fmt: skip
+
+    with pytest.raises(nc.SolverError, match=r"max_seconds: the way back of the gradient took more than 0\.3 s"):
+        nc.jvp(end, (0.7,), (1.0,))
+
+
 @MODES
 @pytest.mark.parametrize("method", ["rk4", "dopri5"])
 def test_second_derivatives_by_the_times_are_their_closed_form(method, gradient):

@@ -134,7 +134,7 @@ def test_module_imports_only_what_its_layer_may(name):
     assert third_party <= {"numpy"} | THIRD_PARTY.get(layer(name), set())
 
 
-KERNEL_IMPORTS = {"numpy", "cpython", "libc", "node_core._kernels", "os", "weakref"}
+KERNEL_IMPORTS = {"cython", "numpy", "cpython", "libc", "node_core._kernels", "os", "weakref"}
 C_HEADERS = {"time", "math", "stddef", "stdint", "stdlib", "string"}  # of libc and libm, those that the kernels need
 
 

@@ -92,10 +92,23 @@ def test_parameters_of_the_adjoint_that_are_in_no_norm_are_looked_at(gradient):
     def loss(p):
         return np.sum(nc.odeint(lambda t, y, p: -y * np.sqrt(p), np.ones(2), T, args=(p,), gradient=gradient))
 
-    assert "the gradient by args[0][1] is no longer finite" in str(lost(loss, np.array([1.0, 0.0])))
+    assert "non-finite: the gradient by args[0][1] is not finite; look at" in str(lost(loss, np.array([1.0, 0.0])))
     error = lost(lambda p: np.sum(nc.odeint(lambda t, y, p: -y * np.sqrt(p), np.ones(1), T, args=(p,),
                                             gradient="forward")), np.zeros(1))  # fmt: skip
     assert "in the solve of gradient='forward', whose state is y and then its sensitivities" in str(error)
+
+
+@pytest.mark.parametrize("gradient", ["discrete", "adjoint", "interpolated", "forward"])
+@BACKENDS
+def test_a_loss_whose_gradient_func_never_sees_is_looked_at_too(gradient, backend):
+    """dy/dt = 1 makes nothing of an infinite cotangent."""
+
+    def loss(y0):
+        ys = nc.odeint(lambda t, y: np.ones_like(y), y0, [0.0, 1.0], gradient=gradient, backend=backend)
+        return np.sqrt(np.sum(ys[-1] - 2.0))
+
+    error = lost(loss, np.array([1.0]))
+    assert "the gradient of the loss by component 0 of y(t[1])" in str(error)
 
 
 # --- what cannot be differentiated by ---

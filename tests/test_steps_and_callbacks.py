@@ -136,39 +136,6 @@ def test_jumps_of_a_nested_state_at_outputs_with_repeated_times():
     np.testing.assert_allclose(with_end, [0, 0.5, 1], atol=1e-5)
 
 
-@pytest.mark.parametrize("gradient", ["discrete", "adjoint", "interpolated", "forward"])
-@pytest.mark.parametrize("sign", [1.0, -1.0], ids=["forward", "backward"])
-def test_gradients_reach_the_times_of_the_jumps(gradient, sign):
-    """y' = -k y until p, then b - k y until q, then -k y: closed form, in each time direction."""
-    k, b, p, q, end, y0 = 0.7, 1.9, 0.4, 1.1, 2.0, 1.3
-
-    def final(y0, b, p, q):
-        def func(t, y, b, p, q):
-            s = sign * t
-            return sign * (np.where((s > p) & (s < q), b, 0.0) - k * y)
-
-        jumps = [sign * q, sign * p]
-        return nc.odeint(func, y0, [0.0, sign * 0.2, sign * end], args=(b, p, q), jump_t=jumps, gradient=gradient,
-                         rtol=1e-11, atol=1e-12)[-1]  # fmt: skip
-
-    found = nc.grad(final, (0, 1, 2, 3))(np.array(y0), b, p, q)
-    at_p, at_q = np.exp(-k * (end - p)), np.exp(-k * (end - q))
-    wanted = [np.exp(-k * end), (at_q - at_p) / k, -b * at_p, b * at_q]
-    np.testing.assert_allclose(found, wanted, rtol=1e-9)
-
-
-def test_second_derivatives_reach_the_times_of_the_jumps():
-    """y' = 1 until p, then -y: y(2) = p exp(p - 2)."""
-
-    def final(p):
-        return nc.odeint(lambda t, y, p: np.where(t < p, 1.0, -y), np.array(0.0), [0.0, 2.0], args=(p,), jump_t=[p],
-                         rtol=1e-11, atol=1e-12)[-1]  # fmt: skip
-
-    p = 0.8
-    assert abs(nc.grad(nc.grad(final))(p) - (2 + p) * np.exp(p - 2)) < 1e-8
-    assert abs(nc.jvp(final, (p,), (1.0,))[1] - (1 + p) * np.exp(p - 2)) < 1e-9
-
-
 @pytest.mark.parametrize("name", ["step_t", "jump_t"])
 def test_times_outside_of_the_span_are_refused(name):
     with pytest.raises(ValueError, match=rf"{name} must lie within t, from 0.0 to 2.0, got 3.0"):

@@ -8,8 +8,8 @@ def discrete_backward(_Problem problem, g, bint grid_is_t, bint with_t, ptrdiff_
 
     checkpoints: of a record of times alone, the states that are kept meanwhile.
     Returns (y0_bar (n,), the parameters' one after another (p,), t_bar (m,), evaluations of func and its VJP, steps
-    taken again, failure): None, or the time at which max_seconds were over or a cotangent, on the way back, was first
-    not finite, and of the latter which of PARTS it is of and its place there.
+    taken again, failure): None, or (whether max_seconds were over, the time that the pass had come to, which of PARTS
+    has a cotangent that is not finite, its place there). A time of NaN: the place is that of the result.
     """
     cdef Run run = problem.run.claimed()
     cdef nc.nc_pullback p
@@ -18,12 +18,16 @@ def discrete_backward(_Problem problem, g, bint grid_is_t, bint with_t, ptrdiff_
         if problem.record.bare:
             nc.nc_tape_free(&problem.tape)  # of the steps before it was
         pulled, status = _discrete_pass(&p, problem, run, g, grid_is_t, with_t, checkpoints, False)
-        if status == nc.NC_OK and not (<_Pulled>pulled).finite(problem.kernels):
+        if status == nc.NC_OK and (<_Pulled>pulled).nonfinite(problem.kernels)[0] is not None:
             pulled, status = _discrete_pass(&p, problem, run, g, grid_is_t, with_t, checkpoints, True)
     finally:
         run.release()
     problem.check(status)
-    failure = None if status == nc.NC_OK else (p.t, PARTS[p.part], p.component)
+    failure = None
+    if status != nc.NC_OK:
+        failure = status == nc.NC_TOO_LONG, p.t, PARTS[p.part], p.component
+    elif p.check:  # and yet nothing was seen on the way
+        failure = False, np.nan, *(<_Pulled>pulled).nonfinite(problem.kernels)
     return pulled.y0_bar, pulled.parameters, pulled.t_bar, p.evaluations, p.retaken, failure
 
 
@@ -49,8 +53,8 @@ def adjoint_backward(Run run, y, t, tableau, control, bint adaptive, g, bint wit
 
     control is that of the augmented state: [y, a] (2 n,) or, where y is that of the recorded solve `solved`, a (n,).
     Returns as `discrete_backward` does but for its last, and in place of it a failure or None, the last good state,
-    (how far y was from an output at worst, in tolerances; which output), and the first of the parameters' that is not
-    finite, or -1: they are in no norm.
+    (how far y was from an output at worst, in tolerances; which output), and (which of PARTS, the place there) of the
+    first entry of the results that is not finite: the parameters' are in no norm.
     """
     cdef nc.nc_pullback p
     cdef nc.nc_outcome outcome
@@ -63,11 +67,16 @@ def adjoint_backward(Run run, y, t, tableau, control, bint adaptive, g, bint wit
     cdef _Pulled pulled
     cdef cnp.ndarray failed = np.empty(size, y.dtype)
     memset(&tape, 0, sizeof(nc.nc_tape))
+    memset(&outcome, 0, sizeof(nc.nc_outcome))
+    outcome.component = outcome.cause_component = -1
+    outcome.t = t[len(t) - 1]
     run = run.claimed()
     try:
         problem = _Problem(run, np.ascontiguousarray(y[0]), t, tableau, _ANY_CONTROL, False)
         pulled = _Pulled(problem, run, g, with_t)
         problem.c.control = augmented.c
+        problem.seconds = control.max_seconds
+        problem.start_clock()
         if problem.c.adams != NULL:
             problem.follow(tableau, control)
         if callable(control.norm):
@@ -91,9 +100,8 @@ def adjoint_backward(Run run, y, t, tableau, control, bint adaptive, g, bint wit
         nc.nc_tape_free(&tape)
     problem.check(status)
     failure = None if status == nc.NC_OK else _failure(status, &outcome)
-    place = problem.kernels.nonfinite_find(cnp.PyArray_DATA(pulled.parameters), pulled.parameters.shape[0])
     return (pulled.y0_bar, pulled.parameters, pulled.t_bar, p.evaluations, p.retaken, failure, failed,
-            (p.drift, p.drift_at), place)
+            (p.drift, p.drift_at), pulled.nonfinite(problem.kernels))
 
 
 class _AnyControl:
@@ -127,11 +135,17 @@ cdef class _Pulled:
         self.parameters = cnp.PyArray_ZEROS(1, &p, code, 0)
         self.with_t = with_t
 
-    cdef bint finite(self, const nc.nc_kernels *kernels):
+    cdef tuple nonfinite(self, const nc.nc_kernels *kernels):
+        """(which of PARTS, the place there) of the first entry that is not finite; (None, -1)."""
         cdef cnp.ndarray y = self.y0_bar, p = self.parameters, t = self.t_bar
-        return (kernels.nonfinite_find(cnp.PyArray_DATA(y), y.shape[0]) < 0
-                and kernels.nonfinite_find(cnp.PyArray_DATA(p), p.shape[0]) < 0
-                and ISA.f64.nonfinite_find(cnp.PyArray_DATA(t), t.shape[0]) < 0)
+        cdef ptrdiff_t at = kernels.nonfinite_find(cnp.PyArray_DATA(y), y.shape[0])
+        if at >= 0:
+            return PARTS[1], at
+        at = kernels.nonfinite_find(cnp.PyArray_DATA(p), p.shape[0])
+        if at >= 0:
+            return PARTS[2], at
+        at = ISA.f64.nonfinite_find(cnp.PyArray_DATA(t), t.shape[0])
+        return (PARTS[3], at) if at >= 0 else (None, -1)
 
     cdef void fill(self, nc.nc_pullback *p, _Problem problem, Run run):
         memset(p, 0, sizeof(nc.nc_pullback))

@@ -81,6 +81,7 @@ cdef int _watch(void *ctx, int moment, double t, double h, double t_new, const v
         return nc.NC_CALLBACK
 
 
+@cython.no_gc_clear  # __dealloc__ wants the Run
 cdef class _Problem:
     """An nc_problem, its outcome and record, and everything they point to. fun is a function or a Run."""
     cdef nc.nc_problem c
@@ -99,6 +100,8 @@ cdef class _Problem:
 
     def __cinit__(self, fun, y0, t, tableau, control, bint record, bint dense=False):
         self.y0 = _plain(y0, 1, "y0")
+        if record:  # the way back may want it when the user's own has changed
+            self.y0 = cnp.PyArray_NewCopy(self.y0, cnp.NPY_CORDER)
         self.kernels = _kernels(self.y0)
         if type(t) is not np.ndarray or cnp.PyArray_TYPE(t) != cnp.NPY_FLOAT64 or t.ndim != 1 or len(t) < 2:
             raise TypeError(f"t must be a float64 array (m,) with m >= 2, got {_describe(t)}")
@@ -180,7 +183,7 @@ cdef class _Problem:
         return 0
 
     def __dealloc__(self):
-        if self.taped and self.run is not None:  # it is None where the garbage collector has broken a cycle
+        if self.taped:
             self.run.give_back(&self.tape, &self.record)
         nc.nc_tape_free(&self.tape)
         nc.nc_record_free(&self.record)

@@ -101,6 +101,7 @@ cdef class Program:
         return self.c.parameters
 
 
+@cython.no_gc_clear  # a _Problem that goes later wants the Program
 cdef class Run:
     """One execution of a Program on these arguments, contiguous arrays of its dtype; results likewise."""
     cdef nc.nc_run c

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import time
 import warnings
 from typing import Any
 
@@ -150,6 +151,7 @@ class Backward:
         augmented = Augmented(field) if history is None else Interpolated(field, history)
         n, begin = augmented.n, augmented.n if history is None else 0  # where a begins
         control, drift = _control(self.control, n, augmented.p, begin == 0), (0.0, 0)
+        deadline = time.monotonic() + self.control.max_seconds
         s, t_bar = np.zeros(begin + n + augmented.p, y.dtype), np.zeros(len(t))
         for i in range(len(t) - 1, 0, -1):
             s[:begin] = y[i, :begin]
@@ -158,6 +160,8 @@ class Backward:
                 t_bar[i] = dot(g[i], field(float(t[i]), _read_only(y[i])))
             if history is not None and self.adaptive:
                 control = dataclasses.replace(control, step_t=_between(history.window_starts(), t[i], t[i - 1]))
+            if deadline < math.inf:  # of all intervals together
+                control = dataclasses.replace(control, max_seconds=max(deadline - time.monotonic(), 1e-9))
             try:
                 solution = integrate(augmented, s, t[[i, i - 1]], self.tableau, control, backend=self.backend)
             except SolverError as error:
@@ -185,13 +189,13 @@ class Backward:
         if (n, alone) not in kept:
             kept[n, alone] = _control(self.control, n, 0, alone)
         checkpoints = checkpoints_of(self.forward[1], self.y[0]) if alone else 1
-        y0_bar, flat, t_bar, self.evaluations, self.retaken, failure, last, drift, place = adjoint_backward(
+        y0_bar, flat, t_bar, self.evaluations, self.retaken, failure, last, drift, bad = adjoint_backward(
             self.run, self.y, self.t, self.tableau, kept[n, alone], self.adaptive, g, with_t, self.steps, checkpoints
         )
         if failure is not None:
             raise self._explained(solver_error(Failure(**failure), last))
-        if place >= 0:  # they are in no norm, and feed back into nothing
-            raise Arose(float(self.t[0]), "parameters", place)
+        if bad[0] is not None:
+            raise Arose(None, *bad)
         _warn_of(drift, self.t)
         return y0_bar, flat, t_bar
 

@@ -18,7 +18,7 @@ from ..solvers import Control, SolverError, Stats, Tableau, checked_times, discr
 from . import discrete
 from .backsolve import Backward
 from .history import checkpoints_of, too_long
-from .nonfinite import Arose, check_cotangent, nonfinite_gradient
+from .nonfinite import Arose, check_cotangent, check_parts, nonfinite_gradient
 from .replay import Replay, Unrolled
 from .sensitivity import Sensitivities, solve_forward
 
@@ -194,17 +194,25 @@ class Solve(Primitive):
                 field, self.tableau, control, solution.record, t, y0, g, grid_is_t=grid_is_t, with_t=with_t
             )
         *found, failure = discrete_backward(solution.record, g, grid_is_t, with_t, checkpoints_of(control, y0))
-        if failure is not None and failure[1] is None:
-            raise too_long(control.max_seconds, failure[0], self.told.unravel(y0))
-        if failure is not None:
-            raise Arose(*failure)
-        return tuple(found)
+        if failure is None:
+            return tuple(found)
+        late, t_reached, part, place = failure
+        if late:
+            raise too_long(control.max_seconds, t_reached, self.told.unravel(y0))
+        if part is None:
+            message = (
+                f"non-finite: the step from t = {t_reached:.17g} could not be taken again; has an argument changed?"
+            )
+            raise SolverError(message, t_reached, 0.0, self.told.unravel(y0), "non-finite")
+        raise Arose(None if np.isnan(t_reached) else t_reached, part, place)
 
     def _at_hand(
         self, field: Field, run: Any, found: Any, t: np.ndarray, g: np.ndarray, with_t: bool
     ) -> tuple[np.ndarray, Any, np.ndarray, int, int]:
         """The same of what the forward solve has made already."""
-        return *found.pulled(g, with_t), found.evaluations, 0
+        y0_bar, bars, t_bar = found.pulled(g, with_t)
+        check_parts(None, y0_bar, bars, t_bar)
+        return y0_bar, bars, t_bar, found.evaluations, 0
 
     def _by_adjoint(
         self, field: Field, run: Any, solution: Any, t: np.ndarray, g: np.ndarray, with_t: bool
@@ -221,7 +229,7 @@ class Solve(Primitive):
             raise NoForwardRuleError("forward mode through odeint follows the steps of one solve; a graph has none")
         self._check_whole(np.reshape(concrete(out)[-1], (-1,)))
         if any(is_columns(x) for x in tangents) and np.size(out) < ROWS_BEFORE_COLUMNS:
-            raise NoForwardRuleError("the rows of so small a Jacobian through odeint are faster, by the way back in C")
+            raise NoForwardRuleError("odeint with so few outputs, whose Jacobian goes by rows, by the way back in C")
         tangents = [
             zeros_like(x) if tangent is None else tangent for x, tangent in zip(operands, tangents, strict=True)
         ]

@@ -22,7 +22,7 @@ from ..program import Field
 from ..solvers import Control, Record, Tableau
 from ..solvers.interpolation import dense_slopes, dense_weights
 from .history import History
-from .nonfinite import Arose
+from .nonfinite import Arose, check_parts
 
 __all__ = ["dot", "pull_back"]
 
@@ -55,10 +55,7 @@ class _Pass:
         self.nfev += 1
         time_bar = float(np.real(t_bar)) if self.with_t else 0.0
         if self.check:
-            flat = np.concatenate([np.zeros(0), *(np.ravel(bar) for bar in self.parameter_bars)])
-            for part, bar in (("y", y_bar), ("parameters", flat), ("t", np.array([time_bar]))):
-                if not np.isfinite(bar).all():
-                    raise Arose(t, part, int(np.argmin(np.isfinite(bar))))
+            check_parts(t, y_bar, self.parameter_bars, time_bar)
         return y_bar, time_bar
 
     def weights(self, theta: float, derivative: bool = False) -> tuple[np.ndarray, np.ndarray]:
@@ -181,6 +178,10 @@ def pull_back(
     for point, entry in moving.items():
         t_bar[entry] += run.grid_bar[point]
     y0_bar = y_bar + Y_bar + g[0]
-    if not check and not all(np.isfinite(bar).all() for bar in (y0_bar, t_bar, *run.parameter_bars)):
-        pull_back(field, tableau, control, record, t, y0, g, grid_is_t=grid_is_t, with_t=with_t, check=True)
+    try:
+        check_parts(None, y0_bar, run.parameter_bars, t_bar)
+    except Arose:
+        if check:
+            raise
+        return pull_back(field, tableau, control, record, t, y0, g, grid_is_t=grid_is_t, with_t=with_t, check=True)
     return y0_bar, run.parameter_bars, t_bar, run.nfev + history.evaluations, history.retaken

@@ -27,6 +27,7 @@ __all__ = ["History", "Step"]
 
 Array = np.ndarray
 WINDOW = rk.WINDOW  # steps that are taken again together
+SLACK = 1e-6  # of a step: so far a window reaches beyond its ends, as times there and back are rounded
 
 
 class Step(NamedTuple):
@@ -78,11 +79,25 @@ class History:
 
     def value(self, t: float) -> Array:
         """The solution at time t, (n,)."""
-        starts = self.sign * self.record.t
-        n = max(int(np.searchsorted(starts, self.sign * t, side="right")) - 1, 0)
+        n = self._step_of(t)
         step = self.at(n)
         h = float(self.record.h[n])
         return dense_output(step.y, step.K, h, self.tableau, (t - float(self.record.t[n])) / h, self.split)
+
+    def _step_of(self, t: float) -> int:
+        """The step that t lies in; of a bare record one of the window, which is moved there if need be."""
+        starts, count = self.sign * self.record.t, len(self.record.t)
+        n = int(np.searchsorted(starts, self.sign * t, side="right")) - 1
+        if not self.record.bare:
+            return max(n, 0)
+        if not self.window:
+            self._seek(count - 1)
+        slack = SLACK * abs(float(self.record.h[self.first]))
+        while self.first > 0 and self.sign * t < starts[self.first] - slack:
+            self._seek(self.first - 1)
+        while self.first + len(self.window) < count and self.sign * t > starts[self.first + len(self.window)] + slack:
+            self._seek(self.first + len(self.window))
+        return min(max(n, self.first), self.first + len(self.window) - 1)
 
     def window_starts(self) -> Array:
         """Where the windows of a bare record begin, the latest first: a step of the adjoint that looked into two of

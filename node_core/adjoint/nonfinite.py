@@ -11,18 +11,26 @@ from ..autodiff import tree
 from ..program import Field
 from ..solvers import SolverError
 
-__all__ = ["Arose", "check_cotangent", "nonfinite_gradient"]
+__all__ = ["Arose", "check_cotangent", "check_parts", "nonfinite_gradient"]
 
 
 class Arose(ArithmeticError):
-    """A cotangent that is not finite: t, of which part ("y", "parameters" or "t"), and its place there.
+    """A cotangent that is not finite: of which part ("y", "parameters" or "t"), and its place there.
 
-    Of the adjoint the end of the way back, t[0]: it looks there alone.
+    t: where on the way back it first was so; None where only the result was looked at.
     """
 
-    def __init__(self, t: float, part: str, place: int) -> None:
+    def __init__(self, t: float | None, part: str, place: int) -> None:
         super().__init__(t, part, place)
         self.t, self.part, self.place = t, part, place
+
+
+def check_parts(t: float | None, y_bar: np.ndarray, parameter_bars: list, t_bar: Any) -> None:
+    """Arose if one of them is not finite."""
+    flat = np.concatenate([np.zeros(0), *(np.ravel(bar) for bar in parameter_bars)])
+    for part, bar in (("y", y_bar), ("parameters", flat), ("t", np.reshape(t_bar, (-1,)))):
+        if not np.isfinite(bar).all():
+            raise Arose(t, part, int(np.argmin(np.isfinite(bar))))
 
 
 def check_cotangent(g: np.ndarray, t: np.ndarray) -> None:
@@ -40,11 +48,13 @@ def check_cotangent(g: np.ndarray, t: np.ndarray) -> None:
 def nonfinite_gradient(field: Field, told: Field, arose: Arose, y: Any) -> SolverError:
     """The error for it; told: the field in whose arguments the user knows those of `field`; y: a state."""
     what = {"y": f"component {arose.place} of y", "t": "t"}.get(arose.part) or _parameter(field, told, arose.place)
-    return SolverError(
-        f"non-finite: on the way back, at t = {arose.t:.17g}, the gradient by {what} is no longer finite; look at the "
-        "derivative of func there (a root, a norm or a division at 0, say)",
-        arose.t, 0.0, y, "non-finite",
-    )  # fmt: skip
+    if arose.t is None:
+        where = f"the gradient by {what} is not finite; look at the derivatives of func"
+    else:
+        where = f"on the way back, at t = {arose.t:.17g}, the gradient by {what} is no longer finite; look at the "
+        where += "derivative of func there"
+    message = f"non-finite: {where} (a root, a norm or a division at 0, say)"
+    return SolverError(message, float("nan") if arose.t is None else arose.t, 0.0, y, "non-finite")
 
 
 def _parameter(field: Field, told: Field, place: int) -> str:

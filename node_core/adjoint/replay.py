@@ -7,6 +7,7 @@ the dense output. Every operation goes through the autodiff graph, so a derivati
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,7 +20,7 @@ from ..program.trace import TraceError, is_recorded
 from ..solvers import Control, Tableau
 from ..solvers.watched import Watch, watched
 from .again import again
-from .nonfinite import Arose
+from .history import too_long
 
 __all__ = ["Replay", "Unrolled"]
 
@@ -57,15 +58,18 @@ class Replay:
             self.step_of[-1] = steps - 1
 
     def __call__(self, y0: Any, t: Any, *parameters: Any) -> Any:
-        def slope(time: Any, y: Any) -> Any:
+        def slope(t: Any, y: Any) -> Any:
             self.evaluations += 1
-            return self.field.flat(time, y, parameters)
+            return self.field.flat(t, y, parameters)
 
         grid, m = self._grid(t), len(self.step_of)
         steps = again(self.tableau, self.control, self.real, self.orders)
         y, f = y0, slope(grid[0], y0)
         blocks, done = [y0[None]], 1  # of outputs, each (k, n)
+        deadline = time.monotonic() + self.control.max_seconds
         for n in range(len(grid) - 1):
+            if time.monotonic() > deadline:
+                raise too_long(self.control.max_seconds, float(self.starts[n]), concrete(y))
             h, last = grid[n + 1] - grid[n], n == len(grid) - 2
             stop = m if last else int(np.searchsorted(self.step_of, n, side="right"))
             at_end = self.grid_is_t or last  # the last output of this step is its end
@@ -111,8 +115,4 @@ class Unrolled:
         """From the cotangents g (m, n) of the outputs: (y0_bar (n,), [one for every wanted parameter], t_bar (m,))."""
         y0_bar, *bars = self.pull(g)
         t_bar = bars.pop(0) if self.with_t else np.zeros(len(self.t))
-        flat = np.concatenate([np.zeros(0), *(np.ravel(bar) for bar in bars)])
-        for part, bar in (("y", y0_bar), ("parameters", flat), ("t", t_bar)):
-            if not np.isfinite(bar).all():
-                raise Arose(float(self.t[0]), part, int(np.argmin(np.isfinite(bar))))
         return y0_bar, bars, t_bar

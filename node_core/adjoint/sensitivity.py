@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from ..autodiff import jvp_many
+from ..autodiff.primitive import NoForwardRuleError
 from ..program import Field
 from ..solvers import Control, Tableau, integrate
 from .discrete import dot
@@ -72,7 +73,13 @@ def solve_forward(
 
         tangents = [np.reshape(s[n:], (k, n))]
         tangents += [np.reshape(seed, (k, *np.shape(p))) for seed, p in zip(seeds, moving, strict=True)]
-        f, slopes = jvp_many(of, (s[:n], *moving), tangents)
+        try:
+            f, slopes = jvp_many(of, (s[:n], *moving), tangents)
+        except NoForwardRuleError as error:
+            raise NotImplementedError(
+                f"gradient='forward' needs forward rules all through func, which has none for: {error}; give "
+                "gradient='discrete'"
+            ) from error
         return np.concatenate([f, np.reshape(slopes, (-1,))])
 
     wide = Field(augmented, np.zeros(n * (1 + k), y0.dtype), (field.parameters,))

@@ -18,7 +18,7 @@ class NeuralODE:
 
     field:    ``field(params, t, y)``, or a Layer, which is then the autonomous field ``layer(params, y)``.
     init:     what makes the parameters, ``init(rng)``; by default that of the field, if it has one.
-    gradient: "adjoint", as in the paper, or "discrete"; it and the further keywords (method, rtol, atol,
+    gradient: "adjoint", as in the paper, or another of `odeint`'s; it and the further keywords (method, rtol, atol,
               step_size, ...) go to `odeint`.
 
     The field's Programs are kept as `nc.compile` keeps them: it must be pure.

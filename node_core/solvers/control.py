@@ -176,7 +176,9 @@ class Control:
             raise ValueError(f"max_order must be an int from 1 to 12, got {self.max_order!r}")
         if isinstance(self.checkpoints, np.integer):
             object.__setattr__(self, "checkpoints", int(self.checkpoints))
-        if self.checkpoints not in (None, "auto") and (type(self.checkpoints) is not int or self.checkpoints < 1):
+        kept = self.checkpoints
+        automatic = kept is None or (isinstance(kept, str) and kept == "auto")
+        if not automatic and (type(kept) is not int or not 1 <= kept < 2**62):
             raise ValueError(f'checkpoints must be an int of at least 1, "auto" or None, got {self.checkpoints!r}')
         if not self.max_seconds > 0.0:
             raise ValueError(f"max_seconds must be positive, got {self.max_seconds!r}")
