@@ -9,7 +9,7 @@ import pytest
 import node_core as nc
 
 T = np.array([0.0, 0.5, 2.0])
-MODES = pytest.mark.parametrize("gradient", ["discrete", "adjoint"])
+MODES = pytest.mark.parametrize("gradient", ["discrete", "adjoint", "interpolated", "forward"])
 BACKENDS = pytest.mark.parametrize("backend", ["compiled", "callback", "python"])
 TIGHT = {"rtol": 1e-10, "atol": 1e-10}
 
