@@ -92,3 +92,11 @@ int64_t nc_checkpoint_after(int64_t windows, int64_t free)
     const int64_t behind = before * c / (c + r - 1);  // beta(c - 1, r - 1)
     return before < windows - behind ? before : windows - behind;
 }
+
+double *nc_window_starts(const struct nc_record *record, ptrdiff_t *count)
+{
+    *count = record->bare ? (record->count - 1) / NC_WINDOW : 0;
+    double *starts = calloc(*count ? (size_t)*count : 1, sizeof(double));
+    for (ptrdiff_t k = 0; starts && k < *count; k++) starts[k] = record->t[record->count - (k + 1) * NC_WINDOW];
+    return starts;
+}

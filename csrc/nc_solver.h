@@ -173,6 +173,10 @@ void nc_record_free(struct nc_record *record);
 // after how many of so many windows, two or more, the next checkpoint comes best, with `free` of them left
 int64_t nc_checkpoint_after(int64_t windows, int64_t free);
 
+/* Where the windows of a bare record begin, the latest first: a step of the adjoint that looked into two of them would
+ * have both taken again at every stage. The caller's to free; NULL without memory. */
+double *nc_window_starts(const struct nc_record *record, ptrdiff_t *count);
+
 enum { NC_WINDOW = 4 };  // steps that are taken again together, and kept until the way back has gone through them
 
 enum nc_part { NC_PART_NONE = 0, NC_PART_STATE, NC_PART_PARAMETERS, NC_PART_TIME };

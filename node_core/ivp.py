@@ -127,18 +127,16 @@ def solve_ivp(
         if times is None or dense_output:
             raise NotImplementedError("solve_ivp is differentiable at the times of t_eval and of events, not without "
                                       "t_eval or in dense_output, yet")  # fmt: skip
-        plain, told = None, {**options, **callbacks, "progress": bar}
-        if events is not None:
-            if any(map(is_recorded, tree.flatten((y0, args))[0])):
-                raise TraceError("when an event comes is a matter of values; a graph of solve_ivp has no events")
-            plain = solve_ivp(fun, (start, end), plain_of(y0), rule, times, False, events, vectorized, plain_of(args),
-                              backend=backend, **told)  # fmt: skip
+        told = {**options, **callbacks, "progress": bar}
         moving = Differentiable(function_of(fun, vectorized, np.shape(y0)), y0, rule, args, backend, gradient, told,
                                 (start, end))  # fmt: skip
-        t_events, y_events, ys = moving.outputs(times) if plain is None else moving.with_events(own_events, plain)
-        entries = plain or OdeResult(t=times, y=None, sol=None, t_events=None, y_events=None, nfev=None, njev=0, nlu=0,
-                                     status=0, message=MESSAGES[0], success=True)  # fmt: skip
-        return OdeResult({**entries, "y": ys.T, "t_events": t_events, "y_events": y_events, "nfev": None})
+        if events is None:
+            return _of_moving(moving.outputs(times), t=times)
+        if any(map(is_recorded, tree.flatten((y0, args))[0])):
+            raise TraceError("when an event comes is a matter of values; a graph of solve_ivp has no events")
+        plain = solve_ivp(fun, (start, end), plain_of(y0), rule, times, False, events, vectorized, plain_of(args),
+                          backend=backend, **told)  # fmt: skip
+        return _of_moving(moving.with_events(own_events, plain), **plain)
     y0 = state_vector(y0)
     control = ivp_control(rule, options, y0, abs(end - start))
     field = Field(function_of(fun, vectorized, y0.shape), y0, args)
@@ -153,6 +151,13 @@ def solve_ivp(
 
     with TimeBar(start, end) as shown:
         return solved(replace(control, progress=shown))
+
+
+def _of_moving(found: tuple, **plain: Any) -> OdeResult:
+    """The result whose (t_events, y_events, y (m, n)) are differentiable; plain: its other entries, if unusual."""
+    t_events, y_events, ys = found
+    usual = {"sol": None, "njev": 0, "nlu": 0, "status": 0, "message": MESSAGES[0], "success": True}
+    return OdeResult({**usual, **plain, "y": ys.T, "t_events": t_events, "y_events": y_events, "nfev": None})
 
 
 class _Problem:

@@ -2,6 +2,8 @@
 
 import functools
 import math
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -197,6 +199,30 @@ def test_max_seconds_holds_for_the_way_back():
         nc.grad(loss)(np.array(1.0))
     assert caught.value.reason == "max_seconds"
     assert 0.0 < caught.value.t < 1.0
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs setitimer")
+@pytest.mark.parametrize("gradient", ["discrete", "interpolated"])
+def test_ctrl_c_ends_the_way_back(gradient):
+    """Steps are taken again for minutes here; the forward solve is over."""
+
+    def end(y0):
+        return nc.odeint(lambda t, y: -y, y0, [0.0, 1.0], method="heun2", step_size=1e-6, checkpoints=1,
+                         gradient=gradient)[-1]  # fmt: skip
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    _, pull = nc.vjp(end, np.array(1.0))
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        for seconds in (0.05, 0.06, 0.08, 0.09, 0.1, 0.12):  # within a solve and within steps taken again
+            signal.setitimer(signal.ITIMER_REAL, seconds)
+            with pytest.raises(KeyboardInterrupt):
+                pull(np.array(1.0))
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, before)
 
 
 @pytest.mark.parametrize("backend", ["compiled", "python"])

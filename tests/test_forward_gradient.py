@@ -99,7 +99,9 @@ def test_another_solve_within_func_is_refused_with_what_to_do():
         return nc.odeint(lambda s, z, k: k * z, np.ones(2), [0.0, 1.0], args=(k,))[-1]
 
     def outer(k, gradient):
-        func = lambda t, y, k: -y * inner(k)  # noqa: E731
+        def func(t, y, k):
+            return -y * inner(k)
+
         return np.sum(nc.odeint(func, Y0, [0.0, 1.0], args=(k,), gradient=gradient)[-1])
 
     with pytest.raises(NotImplementedError, match="gradient='forward' needs forward rules all through func"):

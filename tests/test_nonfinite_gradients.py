@@ -32,7 +32,9 @@ def test_the_discrete_gradient_names_the_state_the_parameter_or_the_time(backend
     assert error.t == 1.0
 
     def of_parameter(p):
-        field = lambda t, y, n, p: -y * np.sum(np.sqrt(p["a"]))  # noqa: E731
+        def field(t, y, n, p):
+            return -y * np.sum(np.sqrt(p["a"]))
+
         return np.sum(nc.odeint(field, np.ones(2, dtype), T, args=(3, p), **options))
 
     p = {"a": np.array([[1.0, 4.0], [0.0, 2.0]], dtype), "z": dtype(2.0)}
@@ -66,7 +68,9 @@ def test_the_first_place_on_the_way_back_is_the_one_that_is_named(backend):
     """|t - 0.5| has no slope where its root is taken: at the start of the second of two steps."""
 
     def loss(y0):
-        field = lambda t, y: np.sqrt(np.abs(y - 1.0) + 0.0 * t)  # noqa: E731
+        def field(t, y):
+            return np.sqrt(np.abs(y - 1.0) + 0.0 * t)
+
         return nc.odeint(field, y0, [0.0, 1.0, 2.0], method="euler", backend=backend)[-1]
 
     # y(0) = 1 stays there: both steps have the bad slope; the way back meets the second first

@@ -62,26 +62,17 @@ def adjoint_backward(Run run, y, t, tableau, control, bint adaptive, g, bint wit
     cdef int status
     cdef cnp.ndarray outputs = _plain(y, 2, "y")
     cdef Py_ssize_t size = y.shape[1] if solved is not None else 2 * y.shape[1]
-    cdef _Control augmented = _control_of(control, size, tableau)
     cdef _Problem problem
     cdef _Pulled pulled
-    cdef cnp.ndarray failed = np.empty(size, y.dtype)
+    cdef cnp.ndarray failed = np.zeros(size, y.dtype)
     memset(&tape, 0, sizeof(nc.nc_tape))
     memset(&outcome, 0, sizeof(nc.nc_outcome))
     outcome.component = outcome.cause_component = -1
     outcome.t = t[len(t) - 1]
     run = run.claimed()
     try:
-        problem = _Problem(run, np.ascontiguousarray(y[0]), t, tableau, _ANY_CONTROL, False)
+        problem = _Problem(run, np.ascontiguousarray(y[0]), t, tableau, control, False, False, size)
         pulled = _Pulled(problem, run, g, with_t)
-        problem.c.control = augmented.c
-        problem.seconds = control.max_seconds
-        problem.start_clock()
-        if problem.c.adams != NULL:
-            problem.follow(tableau, control)
-        if callable(control.norm):
-            problem.callback.norm = control.norm
-            problem.c.norm = <nc.nc_norm_fn>_norm
         ring = tableau.rows
         if problem.c.adams != NULL:  # rows, and the stages of the starting method
             ring = nc.NC_ADAMS_SLOPES + problem.adams.starter.rows
@@ -90,8 +81,6 @@ def adjoint_backward(Run run, y, t, tableau, control, bint adaptive, g, bint wit
         p.y, p.adaptive, p.outcome = cnp.PyArray_DATA(outputs), adaptive, &outcome
         p.y_failed = cnp.PyArray_DATA(failed)
         if solved is not None:
-            solved.start_clock()
-            solved.callback.progress = None
             solved.hand_over(&p, run, checkpoints)
         with nogil:
             status = problem.kernels.adjoint_backward(&p)
@@ -99,26 +88,13 @@ def adjoint_backward(Run run, y, t, tableau, control, bint adaptive, g, bint wit
         run.release()
         nc.nc_tape_free(&tape)
     problem.check(status)
-    failure = None if status == nc.NC_OK else _failure(status, &outcome)
+    failure, bad = None, (None, -1)
+    if status == nc.NC_OK:
+        bad = pulled.nonfinite(problem.kernels)
+    else:
+        failure = _failure(status, &outcome)
     return (pulled.y0_bar, pulled.parameters, pulled.t_bar, p.evaluations, p.retaken, failure, failed,
-            (p.drift, p.drift_at), pulled.nonfinite(problem.kernels))
-
-
-class _AnyControl:
-    """A control whose sizes do not matter: the augmented one is put in its place."""
-    rtol, atol, first_step, step_size, max_step, min_step = 1e-6, 1e-8, None, None, 1.0, 0.0
-    safety, min_factor, max_factor, max_num_steps, norm, n_norm = 0.9, 0.2, 10.0, 1, None, None
-    previous_norm, as_scipy, on_min_step, step_t, watch, progress, max_seconds = 1.0, False, "error", (), None, None, 1e99
-    split = max_order = checkpoints = None
-
-    def exponents(self, error_order):
-        return 0.0, 0.0, 0.0
-
-    def check_size(self, n):
-        pass
-
-
-_ANY_CONTROL = _AnyControl()
+            (p.drift, p.drift_at), bad)
 
 
 cdef class _Pulled:

@@ -98,7 +98,8 @@ cdef class _Problem:
     cdef bint taped
     cdef readonly double seconds
 
-    def __cinit__(self, fun, y0, t, tableau, control, bint record, bint dense=False):
+    def __cinit__(self, fun, y0, t, tableau, control, bint record, bint dense=False, Py_ssize_t controlled=-1):
+        """controlled: components that the control is for, if not those of y0."""
         self.y0 = _plain(y0, 1, "y0")
         if record:  # the way back may want it when the user's own has changed
             self.y0 = cnp.PyArray_NewCopy(self.y0, cnp.NPY_CORDER)
@@ -106,7 +107,9 @@ cdef class _Problem:
         if type(t) is not np.ndarray or cnp.PyArray_TYPE(t) != cnp.NPY_FLOAT64 or t.ndim != 1 or len(t) < 2:
             raise TypeError(f"t must be a float64 array (m,) with m >= 2, got {_describe(t)}")
         self.t = cnp.PyArray_GETCONTIGUOUS(t)
-        self.tableau, self.control = _tableau_of(tableau), _control_of(control, len(y0), tableau)
+        if controlled < 0:
+            controlled = len(y0)
+        self.tableau, self.control = _tableau_of(tableau), _control_of(control, controlled, tableau)
         self.run = fun if isinstance(fun, Run) else None
         self.callback = _Callback(fun, control.norm, y0)
         cdef cnp.npy_intp[2] shape = [self.t.shape[0], self.y0.shape[0]]

@@ -154,8 +154,8 @@ class History:
 
     def _looked_at(self, step: int) -> bool:
         """Whether an output lies inside the step."""
-        t, ends = self.record.t, self.t[-1]
-        end = t[step + 1] if step + 1 < len(t) else ends
+        t = self.record.t
+        end = t[step + 1] if step + 1 < len(t) else self.t[-1]
         i = 1 + int(np.searchsorted(self.record.output_step[1:-1], step))
         return i < len(self.t) - 1 and self.record.output_step[i] == step and self.t[i] != end
 

@@ -44,7 +44,8 @@ class SolverError(RuntimeError):
         The last good state, at t.
     reason : str
         "non-finite", "step underflow", "min_step", "too many steps" or "max_seconds"; of a gradient also "stopped" (a
-        callback ended the solve) and "no slope" (of an event), of `odeint_event` "no event".
+        callback ended the solve) and "no slope" (of an event), of `odeint_event` "no event", of a traced `solve_ivp`
+        with events "failed".
     """
 
     def __init__(self, message: str, t: float, h: float, y: np.ndarray, reason: str) -> None:
